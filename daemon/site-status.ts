@@ -1,0 +1,151 @@
+/**
+ * What a site tells of itself, and what an operator can ask of it: the border between the running
+ * daemon (`daemon/site.ts`) and everything that shows or steers it (HTTP API, metrics, command
+ * line). Plain data: it goes through JSON as it is. Times are wall-clock milliseconds since 1970.
+ */
+import type { HistoryPoint } from '../wal/frame.ts';
+
+export interface VolumeStatus {
+  readonly name: string;
+  readonly group: string;
+  readonly sizeBytes: number;
+  /** Bytes that the volume's data file takes on this site's disk. */
+  readonly allocatedBytes: number;
+  readonly clientConnections: number;
+  readonly exportUri: readonly string[];
+}
+
+export interface PeerCopyStatus {
+  readonly state:
+    | 'disconnected'
+    | 'handshaking'
+    | 'catching-up'
+    | 'resync-needed'
+    | 'waited-for'
+    | 'in-sync'
+    | 'refused';
+  /** One sentence for a person. */
+  readonly text: string;
+  readonly remainingRecords: number;
+}
+
+export interface GroupStatus {
+  readonly id: string;
+  readonly name: string;
+  readonly role: 'primary' | 'secondary' | 'none';
+  /** Site names, from the newest configuration known. */
+  readonly primarySite: string | undefined;
+  readonly inSyncSites: readonly string[];
+  readonly epoch: number;
+  readonly onPeerLoss: 'suspend' | 'preferred';
+  readonly preferredSite: string | undefined;
+  /** True when clients' reads and writes are answered (here, or by passing them on). */
+  readonly serves: boolean;
+  /** Why not, since when, what would clear it, and the safe command. */
+  readonly wait:
+    | {
+        readonly code: string;
+        readonly text: string;
+        readonly sinceMs: number;
+        readonly clears: string;
+        readonly command: string | undefined;
+      }
+    | undefined;
+  readonly peer: PeerCopyStatus;
+  readonly inSync: boolean;
+  readonly end: HistoryPoint;
+  readonly commit: number;
+  readonly applied: number;
+  readonly checkpoint: HistoryPoint;
+  readonly checkpointAtMs: number;
+  readonly unacknowledgedBytes: number;
+  readonly applyBacklogBytes: number;
+  readonly heldRequests: number;
+  /** When the newest record known to be on both sites was written; undefined if none is known. */
+  readonly lastOnBothSitesMs: number | undefined;
+  readonly suspendedMsTotal: number;
+  readonly volumes: readonly VolumeStatus[];
+}
+
+export interface LogStatus {
+  readonly sizeBytes: number;
+  readonly limitBytes: number;
+  readonly usedBytes: number;
+  readonly failed: string | undefined;
+  /** What recovery found when the daemon started, in one sentence. */
+  readonly recovery: string;
+}
+
+export interface PeerStatus {
+  readonly name: string;
+  readonly address: string;
+  readonly connected: boolean;
+  readonly sinceMs: number;
+  readonly roundTripMs: number | undefined;
+  /** Last reason why it is not connected or was refused, in words. */
+  readonly problem: string | undefined;
+}
+
+export interface SiteStatus {
+  readonly site: string;
+  readonly cluster: string;
+  readonly version: string;
+  readonly storeId: string;
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+  readonly peer: PeerStatus;
+  readonly log: LogStatus;
+  readonly groups: readonly GroupStatus[];
+  /** Everything that does not go on, or soon will not; empty when all is well. */
+  readonly problems: readonly { readonly code: string; readonly text: string }[];
+}
+
+export interface SiteEvent {
+  readonly number: number;
+  readonly atMs: number;
+  readonly level: 'info' | 'warn' | 'error';
+  readonly code: string;
+  readonly group: string | undefined;
+  readonly text: string;
+}
+
+export interface CreateVolume {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** Name of an existing or new group; a group of the volume's own name if absent. */
+  readonly group?: string | undefined;
+  readonly onPeerLoss?: 'suspend' | 'preferred' | undefined;
+  /** For `preferred`: which site goes on alone; this site if absent. */
+  readonly preferredSite?: string | undefined;
+}
+
+/** Shown before a forced promotion, and recorded with it. */
+export interface PromotionEvidence {
+  readonly volume: string;
+  readonly group: string;
+  readonly thisSite: string;
+  /** The last record that is known to be on both sites. */
+  readonly lastCommon: HistoryPoint;
+  readonly lastCommonAtMs: number | undefined;
+  readonly ownEnd: HistoryPoint;
+  readonly inSyncHere: boolean;
+  readonly peerReachable: boolean;
+  /** True unless the other site certainly has acknowledged nothing that is missing here. */
+  readonly peerMayHaveAcknowledgedMore: boolean;
+  readonly warnings: readonly string[];
+  /** Has to be sent back with the promotion: what was confirmed is what was shown. */
+  readonly confirmation: string;
+}
+
+/** Operator actions. Each throws a `CasemateError` with a stable code when it can't be done. */
+export interface SiteControl {
+  status(): Promise<SiteStatus>;
+  events(options: { readonly limit: number }): readonly SiteEvent[];
+  createVolume(request: CreateVolume): Promise<VolumeStatus>;
+  deleteVolume(name: string): Promise<void>;
+  resizeVolume(name: string, sizeBytes: number): Promise<VolumeStatus>;
+  /** Makes the other site primary of the volume's group; resolves when it is. */
+  switchover(name: string): Promise<void>;
+  promotionEvidence(name: string): Promise<PromotionEvidence>;
+  forcePromote(name: string, confirmation: string): Promise<void>;
+}
