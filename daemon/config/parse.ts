@@ -1,0 +1,182 @@
+/**
+ * From the text of a configuration file to a frozen `Config`, or to one error that lists everything
+ * that is wrong with it: whoever edits a file wants to see all mistakes at once.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Kind, OptionalKind, type TObject, type TSchema } from '@sinclair/typebox';
+import { Value } from '@sinclair/typebox/value';
+import { parse as parseToml, TomlError } from 'smol-toml';
+import { CasemateError } from '../errors.ts';
+import { nearestName } from './nearest-name.ts';
+import { relationProblems } from './relations.ts';
+import { type Config, configSchema } from './schema.ts';
+import { formatSizeExactly, parseSize, sizeForm } from './sizes.ts';
+
+/** The configuration can't be used. `problems` has one sentence for each thing that is wrong. */
+export class ConfigError extends CasemateError {
+  readonly problems: readonly string[];
+
+  constructor(source: string, problems: readonly string[], cause?: unknown) {
+    const list = problems.map((problem) => `\n  - ${problem}`).join('');
+    super('ERR_CONFIG', `${source} cannot be used:${list}`, {
+      hint: 'correct the keys named above; the README lists all of them with their defaults',
+      ...(cause === undefined ? {} : { cause }),
+    });
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+type Table = Record<string, unknown>;
+
+function isTable(value: unknown): value is Table {
+  return (
+    typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
+  );
+}
+
+export function isTableSchema(schema: TSchema): schema is TObject {
+  return schema[Kind] === 'Object';
+}
+
+function quote(value: unknown): string {
+  return isTable(value) ? 'a table' : JSON.stringify(value);
+}
+
+/** What a value of this schema has to look like, in words. */
+export function expectation(schema: TSchema): string {
+  if (typeof schema['form'] === 'string') return schema['form'];
+  if (Array.isArray(schema['anyOf'])) {
+    const values = schema['anyOf'].map((member: TSchema) => `"${member['const']}"`);
+    return `one of ${values.join(', ')}`;
+  }
+  const { minimum, maximum } = schema;
+  if (schema['size'] === true) {
+    return `${sizeForm}, from ${formatSizeExactly(minimum)} to ${formatSizeExactly(maximum)}`;
+  }
+  return `a whole number from ${minimum} to ${maximum}`;
+}
+
+/** Checks one value; gives it with sizes turned into bytes. */
+function readValue(schema: TSchema, value: unknown, key: string, problems: string[]): unknown {
+  const plain =
+    schema['size'] === true && typeof value === 'string' ? (parseSize(value) ?? value) : value;
+  if (!Value.Check(schema, plain)) {
+    problems.push(`${key} must be ${expectation(schema)}; it is ${quote(value)}`);
+  }
+  return plain;
+}
+
+function unknownKey(name: string, prefix: string, schema: TObject): string {
+  const nearest = nearestName(name, Object.keys(schema.properties));
+  if (nearest !== undefined) {
+    return `${prefix}${name} is not a key; did you mean ${prefix}${nearest}?`;
+  }
+  const place = elsewhere(name);
+  if (place !== undefined) return `${prefix}${name} is not a key; did you mean ${place}?`;
+  return `${prefix}${name} is not a key; here can be ${Object.keys(schema.properties).join(', ')}`;
+}
+
+/** The full key, if the name is that of a key in some other table. */
+function elsewhere(name: string): string | undefined {
+  for (const [table, schema] of Object.entries(configSchema.properties)) {
+    if (isTableSchema(schema) && Object.hasOwn(schema.properties, name)) return `${table}.${name}`;
+  }
+  return Object.hasOwn(configSchema.properties, name)
+    ? `${name} before the first table`
+    : undefined;
+}
+
+/** Checks a table against its schema and fills in defaults; adds what is wrong to `problems`. */
+function readTable(schema: TObject, table: Table, prefix: string, problems: string[]): Table {
+  for (const name of Object.keys(table)) {
+    if (!Object.hasOwn(schema.properties, name)) problems.push(unknownKey(name, prefix, schema));
+  }
+  const result: Table = {};
+  for (const [name, member] of Object.entries(schema.properties)) {
+    const key = `${prefix}${name}`;
+    const value = table[name];
+    if (isTableSchema(member)) {
+      if (value !== undefined && !isTable(value)) {
+        problems.push(`${key} must be a table, [${key}]; it is ${quote(value)}`);
+      } else {
+        result[name] = readTable(member, value ?? {}, `${key}.`, problems);
+      }
+    } else if (value !== undefined) {
+      result[name] = readValue(member, value, key, problems);
+    } else if (member['default'] !== undefined) {
+      result[name] = member['default'];
+    } else if (member[OptionalKind] === undefined && member['derivedDefault'] === undefined) {
+      problems.push(`${key} is missing; it must be ${expectation(member)}`);
+    }
+  }
+  return result;
+}
+
+/** Fills in the defaults that depend on other keys. */
+function deriveDefaults(table: Table): void {
+  const nbd = table['nbd'];
+  const dataDirectory = table['dataDirectory'];
+  if (!isTable(nbd) || typeof dataDirectory !== 'string') return;
+  nbd['unix'] ??= join(dataDirectory, 'nbd.sock');
+}
+
+function isConfig(value: unknown): value is Config {
+  return Value.Check(configSchema, value);
+}
+
+function deepFreeze<Type extends object>(value: Type): Type {
+  for (const member of Object.values(value)) {
+    if (typeof member === 'object' && member !== null) deepFreeze(member);
+  }
+  return Object.freeze(value);
+}
+
+function readToml(text: string, source: string): Table {
+  try {
+    return parseToml(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const reason = error.message.split('\n')[0] ?? '';
+    throw new ConfigError(
+      source,
+      [`line ${error.line}, column ${error.column} is not TOML: ${reason}`],
+      error,
+    );
+  }
+}
+
+/**
+ * Reads a configuration from TOML text.
+ * @param source where the text is from, for messages
+ * @throws {ConfigError} (ERR_CONFIG) listing everything that is wrong
+ */
+export function parseConfig(text: string, source = 'the configuration'): Config {
+  const problems: string[] = [];
+  const table = readTable(configSchema, readToml(text, source), '', problems);
+  deriveDefaults(table);
+  if (problems.length > 0) throw new ConfigError(source, problems);
+  if (!isConfig(table)) {
+    const first = Value.Errors(configSchema, table).First();
+    throw new ConfigError(source, [`${first?.path ?? ''}: ${first?.message ?? 'wrong'}`]);
+  }
+  const wrong = relationProblems(table);
+  if (wrong.length > 0) throw new ConfigError(source, wrong);
+  return deepFreeze(table);
+}
+
+/**
+ * Reads the configuration file at `path`.
+ * @throws {ConfigError} (ERR_CONFIG) if it can't be read or used
+ */
+export function loadConfig(path: string): Config {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(`configuration file ${path}`, [`it can't be read: ${reason}`], error);
+  }
+  return parseConfig(text, `configuration file ${path}`);
+}

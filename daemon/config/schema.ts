@@ -1,0 +1,300 @@
+/**
+ * Every key of the configuration file: its type, limits, default and meaning. This one declaration
+ * gives the check, the TypeScript type and the reference in the README. Relations between keys are
+ * in `relations.ts`.
+ */
+import { type Static, type TSchema, Type } from '@sinclair/typebox';
+import { addressForm } from './address.ts';
+import { parseSize } from './sizes.ts';
+
+/** Annotations of ours on TypeBox schemas, read by `parse.ts` and `reference.ts`. */
+export interface KeyAnnotations {
+  /** The value may be written with a unit ("64MiB"). */
+  readonly size?: true;
+  /** What a right value looks like, for messages. */
+  readonly form?: string;
+  /** The default is derived from other keys; how, in words. */
+  readonly derivedDefault?: string;
+}
+
+function bytes(text: string) {
+  const value = parseSize(text);
+  if (value === undefined) throw new TypeError(`the schema has a bad size: ${text}`);
+  return value;
+}
+
+function size(limits: { min: string; max: string; standard: string }, description: string) {
+  return Type.Integer({
+    minimum: bytes(limits.min),
+    maximum: bytes(limits.max),
+    default: bytes(limits.standard),
+    size: true,
+    description,
+  });
+}
+
+function integer(limits: { min: number; max: number; standard: number }, description: string) {
+  return Type.Integer({
+    minimum: limits.min,
+    maximum: limits.max,
+    default: limits.standard,
+    description,
+  });
+}
+
+function siteName(description: string) {
+  return Type.String({
+    pattern: '^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$',
+    form: 'a name of 1 to 63 letters, digits, "-" and ".", beginning with a letter or digit',
+    description,
+  });
+}
+
+function address(description: string, options: { default?: string } = {}) {
+  return Type.String({
+    pattern: addressForm,
+    form: '"host:port" with a port from 0 to 65535 (an IPv6 host in brackets)',
+    description,
+    ...options,
+  });
+}
+
+function path(description: string, options: { derivedDefault?: string } = {}) {
+  return Type.String({
+    pattern: '^/',
+    form: 'an absolute path (a relative one would depend on where the daemon is started)',
+    description,
+    ...options,
+  });
+}
+
+function table<Properties extends Record<string, TSchema>>(
+  properties: Properties,
+  description: string,
+) {
+  return Type.Object(properties, { additionalProperties: false, description });
+}
+
+const hour = 3_600_000;
+
+const replication = table(
+  {
+    listen: address(
+      'Where the peer connects to. The link is neither encrypted nor authenticated: only on a network that is yours alone.',
+    ),
+    heartbeatMs: integer(
+      { min: 5, max: 60_000, standard: 300 },
+      'A heartbeat goes to the peer when nothing else was sent for so long.',
+    ),
+    ackTimeoutMs: integer(
+      { min: 20, max: 300_000, standard: 1500 },
+      'A peer that leaves a write unacknowledged for longer is dropped from the in-sync set: the longest a slow peer delays a write.',
+    ),
+    leaseMs: integer(
+      { min: 20, max: 300_000, standard: 2000 },
+      "How long the peer's acknowledgement lets the primary answer reads.",
+    ),
+    graceMs: integer(
+      { min: 25, max: 600_000, standard: 2600 },
+      'How long a secondary that has acknowledged nothing waits before it takes over.',
+    ),
+    connectMs: integer(
+      { min: 20, max: 300_000, standard: 3000 },
+      'How long an attempt to connect may take, and how long a starting primary waits for its peer.',
+    ),
+    registerPollMs: integer(
+      { min: 20, max: hour, standard: 5000 },
+      'How often the register is read when nothing else asks for it.',
+    ),
+    rejoinBackoffMs: integer(
+      { min: 10, max: hour, standard: 1000 },
+      'First pause before a peer that fell out while it was rejoining is waited for again; doubles each time.',
+    ),
+    rejoinBackoffMsMax: integer({ min: 10, max: hour, standard: 60_000 }, 'Longest such pause.'),
+    inFlightBytesMax: size(
+      { min: '1MiB', max: '4GiB', standard: '64MiB' },
+      'Bytes of a group that may be sent to the peer and not yet acknowledged.',
+    ),
+    linkQueueBytesMax: size(
+      { min: '1MiB', max: '16GiB', standard: '256MiB' },
+      'Bytes of all groups that may wait to be sent to the peer.',
+    ),
+    onPeerLoss: Type.Union([Type.Literal('suspend'), Type.Literal('preferred')], {
+      default: 'suspend',
+      description:
+        'Default for new volumes: without the peer, hold I/O ("suspend") or let the preferred site go on alone ("preferred").',
+    }),
+    preferredSite: Type.Optional(
+      siteName(
+        'Default for new volumes with onPeerLoss = "preferred": the site that goes on alone; the one where the volume is created if absent.',
+      ),
+    ),
+  },
+  'The link to the peer and the times of the protocol. The times have to be the same on both sites.',
+);
+
+const log = table(
+  {
+    sizeBytes: size(
+      { min: '4MiB', max: '4TiB', standard: '1GiB' },
+      'Size of the write-ahead log, preallocated.',
+    ),
+    segmentBytes: size(
+      { min: '1MiB', max: '1GiB', standard: '64MiB' },
+      'Size of one log segment; a multiple of 4 KiB.',
+    ),
+    commitBytesMax: size(
+      { min: '64KiB', max: '256MiB', standard: '4MiB' },
+      'Bytes that one group commit gathers at most.',
+    ),
+    checkpointMs: integer(
+      { min: 50, max: hour, standard: 5000 },
+      'Time between checkpoints, which sync the data files and free log space.',
+    ),
+    checkpointBytes: size(
+      { min: '1MiB', max: '1TiB', standard: '256MiB' },
+      'A checkpoint is made sooner when so much was logged since the last one.',
+    ),
+  },
+  'The write-ahead log.',
+);
+
+const volumes = table(
+  {
+    memoryBytesMax: size(
+      { min: '4MiB', max: '256GiB', standard: '256MiB' },
+      'Memory for requests of all clients that are held or not yet applied; past it sockets are not read.',
+    ),
+    applyBacklogBytesMax: size(
+      { min: '1MiB', max: '64GiB', standard: '64MiB' },
+      'Bytes of a group that may be committed and not yet written to its data files.',
+    ),
+    checksumCacheBytesMax: size(
+      { min: '64KiB', max: '64GiB', standard: '16MiB' },
+      'Memory for block checksums of all volumes.',
+    ),
+    applyConcurrency: integer(
+      { min: 1, max: 64, standard: 4 },
+      'Writes to data files that are under way at once.',
+    ),
+    countMax: integer({ min: 1, max: 65_536, standard: 256 }, 'Volumes that this site keeps.'),
+    sizeBytesMax: size(
+      { min: '1MiB', max: '4096TiB', standard: '64TiB' },
+      'Largest volume that can be created.',
+    ),
+  },
+  'Limits of the volumes.',
+);
+
+const nbd = table(
+  {
+    unix: path('Unix socket on which NBD clients are served.', {
+      derivedDefault: '<dataDirectory>/nbd.sock',
+    }),
+    listen: Type.Optional(
+      address(
+        'TCP address on which NBD clients are served as well. Neither encrypted nor authenticated: only on a network that is yours alone.',
+      ),
+    ),
+    connectionsMax: integer(
+      { min: 1, max: 65_536, standard: 256 },
+      'Client connections; one more is closed at once.',
+    ),
+    requestsInFlightMax: integer(
+      { min: 1, max: 65_536, standard: 512 },
+      'Requests of one connection that are not yet answered; past it its socket is not read.',
+    ),
+    bytesInFlightMax: size(
+      { min: '1MiB', max: '16GiB', standard: '64MiB' },
+      'Bytes of such requests; past it the socket is not read.',
+    ),
+    replyQueueBytesMax: size(
+      { min: '1MiB', max: '16GiB', standard: '64MiB' },
+      'Bytes of answers that a client has not fetched; past it its socket is not read.',
+    ),
+    handshakeMs: integer(
+      { min: 100, max: 600_000, standard: 10_000 },
+      'A client that has not chosen its export after so long is disconnected.',
+    ),
+  },
+  'The NBD server.',
+);
+
+export const configSchema = table(
+  {
+    cluster: Type.String({
+      pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$',
+      form: 'a name of 1 to 63 letters, digits, "-", "_" and "."',
+      description: 'Name of the pair of sites; the same on both.',
+    }),
+    site: siteName('Name of this site.'),
+    dataDirectory: path('Where the store, the log and the data files are. One daemon each.'),
+    peer: table(
+      {
+        site: siteName('Name of the other site.'),
+        address: address("The other site's `replication.listen` as this site reaches it."),
+      },
+      'The other site.',
+    ),
+    replication,
+    log,
+    volumes,
+    suspend: table(
+      {
+        maxMs: integer(
+          { min: 0, max: 7 * 24 * hour, standard: 0 },
+          'How long requests are held while a volume cannot serve, before they fail with an I/O error; 0 holds them for ever.',
+        ),
+      },
+      'What clients see while a volume cannot serve.',
+    ),
+    nbd,
+    api: table(
+      {
+        listen: address(
+          'HTTP address of the API, /metrics and the health checks. Loopback only: it has neither TLS nor tokens.',
+          { default: '127.0.0.1:9617' },
+        ),
+        bodyBytesMax: size(
+          { min: '1KiB', max: '16MiB', standard: '64KiB' },
+          'Largest request body that the API takes.',
+        ),
+      },
+      'The HTTP API.',
+    ),
+    logging: table(
+      {
+        level: Type.Union(
+          [
+            Type.Literal('trace'),
+            Type.Literal('debug'),
+            Type.Literal('info'),
+            Type.Literal('warn'),
+            Type.Literal('error'),
+            Type.Literal('fatal'),
+            Type.Literal('silent'),
+          ],
+          { default: 'info', description: 'Least severe log line that is written.' },
+        ),
+      },
+      'Log lines: JSON on standard output.',
+    ),
+    events: table(
+      {
+        countMax: integer(
+          { min: 100, max: 1_000_000, standard: 10_000 },
+          'Events that are kept; the oldest are dropped.',
+        ),
+      },
+      'The list of what happened (`casemate events`).',
+    ),
+  },
+  'The configuration of one site.',
+);
+
+type DeepReadonly<Type> = Type extends object
+  ? { readonly [Key in keyof Type]: DeepReadonly<Type[Key]> }
+  : Type;
+
+/** A checked configuration, frozen; every default filled in, sizes in bytes. */
+export type Config = DeepReadonly<Static<typeof configSchema>>;
