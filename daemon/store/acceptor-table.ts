@@ -1,0 +1,51 @@
+/**
+ * What this site promised and accepted as an acceptor of the register (R1, R4). Kept for ever: an
+ * acceptor that forgets could let two configurations win the same epoch.
+ */
+import { Type } from '@sinclair/typebox';
+import type { GroupId } from '../../wal/frame.ts';
+import type { Database } from './database.ts';
+import { storeCorrupt } from './errors.ts';
+import { checkedRow } from './rows.ts';
+
+export const acceptorTableSql = `
+  CREATE TABLE acceptor (
+    group_id TEXT PRIMARY KEY,
+    state TEXT NOT NULL
+  ) STRICT;
+`;
+
+const rowSchema = Type.Object({ state: Type.String() });
+
+export class AcceptorTable {
+  readonly #path: string;
+  readonly #statements;
+
+  constructor(database: Database, path: string) {
+    this.#path = path;
+    this.#statements = {
+      load: database.prepare('SELECT state FROM acceptor WHERE group_id = ?'),
+      save: database.prepare(
+        `INSERT INTO acceptor (group_id, state) VALUES (?, ?)
+         ON CONFLICT (group_id) DO UPDATE SET state = excluded.state`,
+      ),
+    };
+  }
+
+  /** The state as it was saved, or undefined for a group this acceptor never heard of. */
+  load(groupId: GroupId): unknown {
+    const found: unknown = this.#statements.load.get(groupId);
+    if (found === undefined) return undefined;
+    const { state } = checkedRow(rowSchema, found, this.#path, 'an acceptor state');
+    try {
+      return JSON.parse(state);
+    } catch (error) {
+      throw storeCorrupt(this.#path, `acceptor state of group ${groupId} is no JSON`, error);
+    }
+  }
+
+  /** Durable when it returns: only then the acceptor may answer (R4). */
+  save(groupId: GroupId, state: object): void {
+    this.#statements.save.run(groupId, JSON.stringify(state));
+  }
+}

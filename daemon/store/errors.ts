@@ -1,0 +1,58 @@
+/** What can be wrong with a site's store; each says what to do about it. */
+import { CasemateError } from '../errors.ts';
+
+const restoreHint =
+  'Move the data directory aside and start with an empty one: the site then gets a new identity ' +
+  'and its copies anew from the peer.';
+
+/** The store's content can't be trusted. */
+export function storeCorrupt(path: string, what: string, cause?: unknown): CasemateError {
+  return new CasemateError('ERR_STORE_CORRUPT', `the store ${path} is damaged: ${what}`, {
+    hint: restoreHint,
+    status: 500,
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+/** The store was written by a version of Casemate that this one does not know. */
+export function storeTooNew(path: string, found: number, known: number): CasemateError {
+  return new CasemateError(
+    'ERR_STORE_VERSION',
+    `the store ${path} has format ${found}; this version of Casemate knows formats up to ${known}`,
+    { hint: 'Run the newer version of Casemate that wrote it.', status: 500 },
+  );
+}
+
+/** Some other file has the store's name. */
+export function notAStore(path: string): CasemateError {
+  return new CasemateError('ERR_STORE_FOREIGN', `${path} is not a store of Casemate`, {
+    hint: 'Correct dataDirectory in the configuration, or move the file away.',
+    status: 500,
+  });
+}
+
+/** The data directory was made for another site or another pair. */
+export function wrongIdentity(
+  what: 'site' | 'cluster',
+  path: string,
+  found: string,
+  configured: string,
+): CasemateError {
+  return new CasemateError(
+    'ERR_STORE_IDENTITY',
+    `the store ${path} belongs to ${what} "${found}", but the configuration says "${configured}"`,
+    {
+      hint: `Correct ${what} or dataDirectory in the configuration; a data directory is never shared.`,
+      status: 500,
+    },
+  );
+}
+
+/** Another process has the store open. */
+export function storeInUse(path: string, cause: unknown): CasemateError {
+  return new CasemateError('ERR_STORE_IN_USE', `another process has the store ${path} open`, {
+    hint: 'Is a daemon running on this data directory already? One daemon needs one of its own.',
+    status: 500,
+    cause,
+  });
+}
