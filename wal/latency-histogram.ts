@@ -41,7 +41,7 @@ export class LatencyHistogram {
 
   /** Counts one duration; one below zero (a clock that was set) counts as zero. */
   observe(ms: number): void {
-    const duration = ms > 0 ? ms : 0;
+    const duration = Math.max(ms, 0);
     const bucket = bucketOf(duration);
     this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1;
     this.#sumMs += duration;
