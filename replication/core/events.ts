@@ -42,7 +42,9 @@ export type CoreEvent =
   /** Operator: hand over to the peer (R21). */
   | { readonly kind: 'switchover' }
   /** Operator: `config` was forced at this site; it reigns by it (R35). */
-  | { readonly kind: 'forced'; readonly config: GroupConfig };
+  | { readonly kind: 'forced'; readonly config: GroupConfig }
+  /** This life's swap from absent has won (R39): a new group, this site its first primary. */
+  | { readonly kind: 'created'; readonly config: GroupConfig };
 
 export type SwapName = 'restart' | 'takeover' | 'handover' | 'drop' | 'add';
 

@@ -50,6 +50,8 @@ export interface AckMessage {
   /** The number of the newest frame or heartbeat received. */
   readonly number: number;
   readonly checkpoint: number;
+  /** The digest at `durable`, in answers to heartbeats (R32); frames carry their own. */
+  readonly digest?: Digest;
 }
 
 /** Planned handover, or (alone) "my log has failed, go on without me" (R21, R33). */

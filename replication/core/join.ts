@@ -1,0 +1,261 @@
+/**
+ * Joining (R22-R25, R35): hellos, the fork point, the primary's welcome, the joiner's cut, and the
+ * refusals. A resync is not part of this file: where the log does not prove and reach the common
+ * point, the answer is `resync-needed`, and the two sites never pretend to be in sync.
+ */
+import assert from 'node:assert/strict';
+import type { HistoryPoint } from '../../wal/frame.ts';
+import type { GroupConfig } from './config.ts';
+import { findFork } from './fork.ts';
+import { closeLink, refuse } from './link-state.ts';
+import type { HelloMessage, WelcomeMessage } from './messages.ts';
+import { SendTimes } from './send-times.ts';
+import type { CoreState, OpenLink } from './state.ts';
+import { changeFlags, committedFloor, otherMember, soloFloor } from './state.ts';
+import { sendAck } from './steady.ts';
+import { learn } from './swaps.ts';
+
+export function onHello(state: CoreState, hello: HelloMessage): void {
+  const { link } = state;
+  assert(hello.groupId === state.options.groupId, 'a hello is about this group');
+  if (link.kind !== 'open' || link.peerHello !== undefined) {
+    closeLink(state, 'a second hello on one session');
+    return;
+  }
+  if (hello.storeId === state.me) {
+    refuse(state, 'split', 'both sites have the same store id: one store is a copy of the other');
+    return;
+  }
+  link.peerHello = hello;
+  state.lastPeerStore = hello.storeId;
+  state.peerCheckpoint = hello.checkpoint.sequence;
+  if (forcedAgainstMe(state, hello)) {
+    refuseForced(state, hello);
+    return;
+  }
+  if (hello.config !== undefined) {
+    if (namesOtherEpoch(state.config, hello.config)) {
+      refuse(state, 'split', `the two sites know epoch ${hello.config.epoch} by different ids`);
+      return;
+    }
+    if (learn(state, hello.config) && state.link !== link) return;
+  }
+  if (state.role.kind === 'reigning') welcomePeer(state);
+}
+
+function namesOtherEpoch(mine: GroupConfig | undefined, theirs: GroupConfig): boolean {
+  return mine !== undefined && mine.epoch === theirs.epoch && mine.epochId !== theirs.epochId;
+}
+
+function forkWith(state: CoreState, hello: HelloMessage): number {
+  return findFork(
+    { epochHistory: state.epochHistory, endSequence: state.end.sequence },
+    { epochHistory: hello.epochHistory, endSequence: hello.end.sequence },
+  );
+}
+
+/** R35: the peer was forced beyond the fork, and this site may have answered more than the fork. */
+function forcedAgainstMe(state: CoreState, hello: HelloMessage): boolean {
+  const theirs = hello.config;
+  if (theirs?.forced === undefined) return false;
+  const mine = state.config;
+  if (mine !== undefined && theirs.epoch < mine.epoch) return false;
+  if (mine !== undefined && theirs.epochId === mine.epochId) return false;
+  return isSplitAt(state, forkWith(state, hello), theirs);
+}
+
+function isSplitAt(state: CoreState, fork: number, theirs: GroupConfig): boolean {
+  if (theirs.forced === undefined || fork > theirs.forced.sequence) return false;
+  return soloFloor(state) > fork;
+}
+
+/** Sites that serve when they meet keep what they do; one that only starts does not serve. */
+function refuseForced(state: CoreState, hello: HelloMessage): void {
+  const fork = forkWith(state, hello);
+  const text =
+    `the other site was promoted by force at sequence ${hello.config?.forced?.sequence}; this ` +
+    `site may have answered writes above ${fork}, the last common record`;
+  if (state.role.kind !== 'reigning') markSplit(state, text);
+  refuse(state, 'split', text);
+}
+
+function markSplit(state: CoreState, text: string): void {
+  changeFlags(state, { split: true }, `split: ${text}`);
+}
+
+/**
+ * Primary: answers the peer's hello, once (H15), with the fork point and how it gets the rest.
+ * Does nothing while there is no hello to answer.
+ */
+export function welcomePeer(state: CoreState): void {
+  const { link, role } = state;
+  if (link.kind !== 'open' || link.peerHello === undefined || role.kind !== 'reigning') return;
+  const hello = link.peerHello;
+  const member = otherMember(role.config, state.me);
+  // The connected store is not the in-sync one: it is dropped first, then this one joins (R12).
+  if (member !== undefined && member !== hello.storeId) return;
+  const problem = problemOf(state, hello, member !== undefined);
+  if (problem !== undefined) {
+    refuse(state, problem.code, problem.text);
+    return;
+  }
+  const fork = state.pointAt(forkWith(state, hello));
+  assert(fork !== undefined, 'the fork was found just now');
+  startSending(state, link, hello, fork, role.config);
+}
+
+interface JoinProblem {
+  readonly code: 'split' | 'damaged' | 'diverged' | 'resync-needed';
+  readonly text: string;
+}
+
+/** Why the peer cannot follow this site by log; undefined if it can (R23, R24, R25). */
+function problemOf(
+  state: CoreState,
+  hello: HelloMessage,
+  isMember: boolean,
+): JoinProblem | undefined {
+  const { damaged, inconsistent, split } = hello.flags;
+  if (split) {
+    return { code: 'split', text: 'the other site is marked split; `casemate resolve` ends that' };
+  }
+  if (isMember && (damaged || inconsistent || hello.end.sequence < state.commit)) {
+    return {
+      code: 'damaged',
+      text: `the other site was in sync but has lost records: its log ends at ${hello.end.sequence}, ${state.commit} are committed`,
+    };
+  }
+  if (inconsistent) {
+    return { code: 'resync-needed', text: 'the copy at the other site is inconsistent' };
+  }
+  const fork = forkWith(state, hello);
+  if (fork < hello.committedFloor && !damaged) {
+    return {
+      code: 'split',
+      text: `the last common record is ${fork}, but the other site has committed up to ${hello.committedFloor}`,
+    };
+  }
+  const reaches = fork === state.end.sequence || state.options.logStart() <= fork + 1;
+  if (fork < hello.checkpoint.sequence || !reaches || state.pointAt(fork) === undefined) {
+    return {
+      code: 'resync-needed',
+      text: `the log does not reach back to record ${fork + 1}: a resync is needed`,
+    };
+  }
+  return undefined;
+}
+
+function startSending(
+  state: CoreState,
+  link: OpenLink,
+  hello: HelloMessage,
+  fork: HistoryPoint,
+  config: GroupConfig,
+): void {
+  const { session } = link;
+  state.effects.push({
+    kind: 'send',
+    session,
+    message: { kind: 'welcome', config, mode: 'log', fork, end: state.end },
+  });
+  state.effects.push({ kind: 'startSending', session, from: fork });
+  state.link = {
+    kind: 'sending',
+    session,
+    sinceMs: state.nowMs,
+    peerStore: hello.storeId,
+    sendTimes: new SendTimes(),
+    sentThrough: fork.sequence,
+    peerDurable: 0,
+    peerCheckpoint: hello.checkpoint.sequence,
+    lastAckAtMs: state.nowMs,
+    lastSentAtMs: state.nowMs,
+  };
+  state.event('info', 'group-join', `the peer follows from record ${fork.sequence} on`);
+}
+
+/** Joiner: checks epoch, digest and floor, cuts its tail, follows (R22, R23). */
+export function onWelcome(state: CoreState, welcome: WelcomeMessage): void {
+  const { link } = state;
+  if (link.kind !== 'open' || !link.helloSent || link.peerHello === undefined) {
+    closeLink(state, 'a welcome that was not asked for');
+    return;
+  }
+  const primary = link.peerHello.storeId;
+  const known = state.config;
+  if (known !== undefined && welcome.config.epoch < known.epoch) {
+    closeLink(state, `the peer reigns by epoch ${welcome.config.epoch}, which is over (R8)`);
+    return;
+  }
+  if (namesOtherEpoch(known, welcome.config)) {
+    refuse(state, 'split', `the two sites know epoch ${welcome.config.epoch} by different ids`);
+    return;
+  }
+  learn(state, welcome.config);
+  // Fenced just now: the hello was given as primary, a fresh session needs a fresh one.
+  if (state.link !== link) return;
+  if (state.role.kind !== 'following' || state.swap !== undefined) {
+    closeLink(state, 'not ready to follow: an own change of the configuration is pending');
+    return;
+  }
+  if (welcome.config.primary !== primary) {
+    closeLink(state, 'a welcome by a site that is not the primary');
+    return;
+  }
+  if (isJoinable(state, welcome)) join(state, link, primary, welcome);
+}
+
+function isJoinable(state: CoreState, welcome: WelcomeMessage): boolean {
+  const { fork } = welcome;
+  const mine = fork.sequence > state.end.sequence ? undefined : state.pointAt(fork.sequence);
+  if (welcome.mode !== 'log' || mine === undefined) {
+    refuse(state, 'resync-needed', `this site cannot prove record ${fork.sequence} by its log`);
+    return false;
+  }
+  if (mine.digest !== fork.digest) {
+    const text = `the histories differ at or below record ${fork.sequence}`;
+    markSplit(state, text);
+    refuse(state, 'diverged', text);
+    return false;
+  }
+  const floor = committedFloor(state);
+  if (fork.sequence < floor || isSplitAt(state, fork.sequence, welcome.config)) {
+    const text = `following would cut this site's log to ${fork.sequence}, below what it answered`;
+    markSplit(state, text);
+    refuse(state, 'split', text);
+    return false;
+  }
+  return true;
+}
+
+function join(state: CoreState, link: OpenLink, primary: string, welcome: WelcomeMessage): void {
+  const { fork } = welcome;
+  assert(state.durable === state.end.sequence, 'a hello is sent from a quiet log only (H20)');
+  if (fork.sequence < state.end.sequence) cut(state, fork);
+  state.link = {
+    kind: 'joined',
+    session: link.session,
+    primary,
+    newestNumber: 0,
+    announcedCommit: 0,
+    primaryCheckpoint: link.peerHello?.checkpoint.sequence ?? 0,
+    release: undefined,
+  };
+  state.event('info', 'group-join', `follows the primary from record ${fork.sequence} on`);
+  sendAck(state, undefined);
+}
+
+/** R29: voids the tail above `to`, which nobody was answered for. */
+function cut(state: CoreState, to: HistoryPoint): void {
+  assert(to.sequence >= committedFloor(state), 'never cut below the committed floor (I3, R23)');
+  state.effects.push({ kind: 'cut', to });
+  state.event('info', 'group-cut', `tail cut from ${state.end.sequence} to ${to.sequence}`);
+  state.end = to;
+  state.durable = to.sequence;
+  state.tail.discardAbove(to.sequence);
+  if (state.tail.digestAt(to.sequence) === undefined) state.tail.reset(to, state.nowMs);
+  while ((state.epochHistory.at(-1)?.firstSequence ?? 0) > to.sequence) {
+    const gone = state.epochHistory.pop();
+    if (state.startConfigs.at(-1)?.epochId === gone?.epochId) state.startConfigs.pop();
+  }
+}
