@@ -1,0 +1,158 @@
+/**
+ * Runs the compiled test files: those under test/faults one at a time at the end (they use the
+ * whole machine), all others two at a time. Arguments are parts of paths; only files that contain
+ * one of them run.
+ *
+ * Every file is a program of its own that prints TAP. Counted are its outermost test points; a file
+ * that dies, hangs or runs no test counts as a failure. The last line is always
+ * "N passed, N failed"; skipped tests have a line of their own before it.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type FileResult, readResult } from './tap-output.ts';
+
+const outputDirectory = fileURLToPath(new URL('..', import.meta.url));
+const repositoryDirectory = fileURLToPath(new URL('../..', import.meta.url));
+
+const fileTimeoutMs = 8 * 60_000;
+const killAfterMs = 10_000;
+/** A single tap test may take minutes when it kills real processes. */
+const testTimeoutSeconds = '420';
+const outputBytesMax = 32 * 1024 * 1024;
+
+const running = new Set<ChildProcess>();
+
+function findTests(filters: readonly string[]): string[] {
+  return readdirSync(join(outputDirectory, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.test.js'))
+    .map((path) => join(outputDirectory, 'test', path))
+    .filter((path) => {
+      const source = sourceName(path);
+      return filters.length === 0 || filters.some((filter) => source.includes(filter));
+    })
+    .sort();
+}
+
+/** The name that a person knows a compiled file by. */
+function sourceName(path: string): string {
+  return relative(outputDirectory, path).replace(/\.js$/, '.ts');
+}
+
+/** Ends a test file together with every process that it started. */
+function endGroup(child: ChildProcess, signal: NodeJS.Signals): boolean {
+  if (child.pid === undefined) return false;
+  try {
+    process.kill(-child.pid, signal);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false;
+    throw error;
+  }
+}
+
+async function runFile(path: string): Promise<FileResult> {
+  const startedAtMs = performance.now();
+  const child = spawn(process.execPath, ['--enable-source-maps', path], {
+    cwd: repositoryDirectory,
+    env: { ...process.env, TAP_TIMEOUT: testTimeoutSeconds },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  running.add(child);
+  let timedOut = false;
+  let kill: NodeJS.Timeout | undefined;
+  const limit = setTimeout(() => {
+    timedOut = true;
+    child.kill('SIGTERM');
+    kill = setTimeout(() => endGroup(child, 'SIGKILL'), killAfterMs);
+  }, fileTimeoutMs);
+  const chunks: { out: string; error: string } = { out: '', error: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    if (chunks.out.length < outputBytesMax) chunks.out += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    chunks.error = (chunks.error + text).slice(-64 * 1024);
+  });
+  const ending = await new Promise<string | undefined>((resolve) => {
+    child.on('error', (error) => resolve(`could not be started: ${error.message}`));
+    child.on('exit', () => endGroup(child, 'SIGKILL'));
+    child.on('close', (code, signal) => {
+      if (timedOut) resolve(`did not end within ${fileTimeoutMs / 60_000} minutes`);
+      else if (signal !== null) resolve(`was ended by ${signal}`);
+      else resolve(code === 0 ? undefined : `ended with code ${code}`);
+    });
+  });
+  clearTimeout(limit);
+  clearTimeout(kill);
+  running.delete(child);
+  return readResult({
+    name: sourceName(path),
+    tap: chunks.out,
+    errorOutput: chunks.error,
+    ending,
+    durationMs: performance.now() - startedAtMs,
+  });
+}
+
+function report(result: FileResult): void {
+  const counts = `${result.passed} passed, ${result.failed} failed`;
+  const seconds = (result.durationMs / 1000).toFixed(1);
+  const mark = result.failed === 0 ? 'ok  ' : 'FAIL';
+  process.stdout.write(`${mark} ${result.name}: ${counts} (${seconds} s)\n`);
+  for (const line of result.details) process.stdout.write(`     ${line}\n`);
+}
+
+/** Runs the files with at most `jobs` at the same time, reporting each when it ends. */
+async function runAll(paths: readonly string[], jobs: number): Promise<FileResult[]> {
+  const waiting = [...paths];
+  const results: FileResult[] = [];
+  const work = async (): Promise<void> => {
+    for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
+      const result = await runFile(path);
+      report(result);
+      results.push(result);
+    }
+  };
+  await Promise.all(Array.from({ length: jobs }, work));
+  return results;
+}
+
+function stopOn(signal: NodeJS.Signals): void {
+  process.on(signal, () => {
+    for (const child of running) endGroup(child, 'SIGKILL');
+    process.exit(1);
+  });
+}
+
+stopOn('SIGINT');
+stopOn('SIGTERM');
+
+const filters = process.argv.slice(2).map((filter) => filter.replace(/^\.\//, ''));
+const paths = findTests(filters);
+const isFault = (path: string): boolean => sourceName(path).startsWith('test/faults/');
+const jobs = Math.min(2, availableParallelism());
+const results = [
+  ...(await runAll(
+    paths.filter((path) => !isFault(path)),
+    jobs,
+  )),
+  ...(await runAll(paths.filter(isFault), 1)),
+];
+
+let passed = 0;
+let failed = 0;
+let skipped = 0;
+for (const result of results) {
+  passed += result.passed;
+  failed += result.failed;
+  skipped += result.skipped;
+}
+if (paths.length === 0) process.stdout.write(`No test file matches: ${filters.join(' ')}\n`);
+const broken = results.filter((result) => result.failed > 0);
+for (const result of broken) process.stdout.write(`failed: ${result.name}\n`);
+if (skipped > 0) process.stdout.write(`${skipped} skipped\n`);
+process.stdout.write(`${passed} passed, ${failed} failed\n`);
+process.exitCode = passed === 0 || failed > 0 ? 1 : 0;
