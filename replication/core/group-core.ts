@@ -2,7 +2,7 @@
  * The pair protocol of one group on one site, without I/O: events in, effects out (PROTOCOL.md
  * names the rules). The state is in `state.ts`; handlers are grouped by phase: `link-state.ts`
  * (sessions), `join.ts` (R22-R25), `steady.ts` (R16-R19, R21, R32, R33), `joining-peer.ts` (R17),
- * `swaps.ts` (R10-R15), `timers.ts` (R9, R12, R14). This file only dispatches and watches what
+ * `swaps.ts` and `outcomes.ts` (R10-R15), `timers.ts` (R9, R12, R14). This file only dispatches and watches what
  * changed.
  *
  * A failed assertion in here is a broken invariant: the process has to end, a dead site is safe.
@@ -12,6 +12,7 @@ import type { CoreEffect, CoreEvent, CoreView } from './events.ts';
 import { onHello, onWelcome } from './join.ts';
 import { currentSession, onRefuse, onSessionClosed, onSessionOpened } from './link-state.ts';
 import type { PairMessage } from './messages.ts';
+import { onCreated, onForced, onSwapLost, onSwapWon } from './outcomes.ts';
 import type { CoreOptions } from './state.ts';
 import { CoreState, changeFlags, otherMember, wantsSession } from './state.ts';
 import {
@@ -25,7 +26,7 @@ import {
   onRelease,
   onSent,
 } from './steady.ts';
-import { learn, onCreated, onForced, onSwapLost, onSwapWon } from './swaps.ts';
+import { learn } from './swaps.ts';
 import { decide, onTick } from './timers.ts';
 import { buildView, mayRead, takesReads, takesWrites, waitCode } from './view.ts';
 

@@ -33,6 +33,15 @@ export function onHello(state: CoreState, hello: HelloMessage): void {
     refuseForced(state, hello);
     return;
   }
+  if (forcedHereAgainst(state, hello)) {
+    refuse(
+      state,
+      'split',
+      `this site was promoted by force at sequence ${state.config?.forced?.sequence}, and the ` +
+        'other site has gone on in an epoch of its own',
+    );
+    return;
+  }
   if (hello.config !== undefined) {
     if (namesOtherEpoch(state.config, hello.config)) {
       refuse(state, 'split', `the two sites know epoch ${hello.config.epoch} by different ids`);
@@ -57,11 +66,14 @@ function forkWith(state: CoreState, hello: HelloMessage): number {
 /** R35: the peer was forced beyond the fork, and this site may have answered more than the fork. */
 function forcedAgainstMe(state: CoreState, hello: HelloMessage): boolean {
   const theirs = hello.config;
-  if (theirs?.forced === undefined) return false;
-  const mine = state.config;
-  if (mine !== undefined && theirs.epoch < mine.epoch) return false;
-  if (mine !== undefined && theirs.epochId === mine.epochId) return false;
-  return isSplitAt(state, forkWith(state, hello), theirs);
+  return theirs !== undefined && isSplitAt(state, forkWith(state, hello), theirs);
+}
+
+/** R35: this site was forced, and the peer, which does not have that, names a newer epoch. */
+function forcedHereAgainst(state: CoreState, hello: HelloMessage): boolean {
+  const { config } = state;
+  if (config?.forced === undefined || hello.config === undefined) return false;
+  return hello.config.epoch > config.epoch && forkWith(state, hello) <= config.forced.sequence;
 }
 
 function isSplitAt(state: CoreState, fork: number, theirs: GroupConfig): boolean {
@@ -129,14 +141,17 @@ function problemOf(
     return { code: 'resync-needed', text: 'the copy at the other site is inconsistent' };
   }
   const fork = forkWith(state, hello);
-  if (fork < hello.committedFloor && !damaged) {
+  if (fork < hello.committedFloor && damaged) {
+    return { code: 'resync-needed', text: 'the other site has lost committed records' };
+  }
+  if (fork < hello.committedFloor) {
     return {
       code: 'split',
       text: `the last common record is ${fork}, but the other site has committed up to ${hello.committedFloor}`,
     };
   }
   const reaches = fork === state.end.sequence || state.options.logStart() <= fork + 1;
-  if (fork < hello.checkpoint.sequence || !reaches || state.pointAt(fork) === undefined) {
+  if (!reaches || state.pointAt(fork) === undefined) {
     return {
       code: 'resync-needed',
       text: `the log does not reach back to record ${fork + 1}: a resync is needed`,

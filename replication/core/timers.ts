@@ -141,8 +141,8 @@ function considerRestart(state: CoreState): void {
   const { config } = state;
   if (config?.primary !== state.me || !mayPropose(state)) return;
   if (!hasOwnEpochStart(state, config) && !graceIsOver(state, config)) return;
-  const hello = peerHello(state);
-  if (hello === undefined) {
+  const peer = connectedPeer(state);
+  if (peer === undefined) {
     const sinceMs = Math.max(state.startedAtMs, state.lastAcknowledgedAtMs);
     if (state.nowMs - sinceMs <= state.times.connectMs) return;
     // In `suspend` mode nothing can be decided before the peer is back: then with it, not alone.
@@ -150,7 +150,7 @@ function considerRestart(state: CoreState): void {
     propose(state, 'restart', [state.me], 'primary before, the peer is not connected');
     return;
   }
-  const keeps = config.inSync.includes(hello.storeId) && isHealthy(state, hello);
+  const keeps = peer.healthy && config.inSync.includes(peer.storeId);
   propose(state, 'restart', keeps ? config.inSync : [state.me], 'primary before, peer connected');
 }
 
@@ -163,9 +163,15 @@ function graceIsOver(state: CoreState, config: GroupConfig): boolean {
   return state.nowMs - state.lastAcknowledgedAtMs > config.graceMs;
 }
 
-function isHealthy(state: CoreState, hello: HelloMessage): boolean {
+/** The store at the other end, once it has said hello, and whether it can follow as it is. */
+function connectedPeer(state: CoreState): { storeId: string; healthy: boolean } | undefined {
+  const { link } = state;
+  if (link.kind === 'sending') return { storeId: link.peerStore, healthy: true };
+  const hello = peerHello(state);
+  if (hello === undefined) return undefined;
   const { damaged, inconsistent, split } = hello.flags;
-  return !(damaged || inconsistent || split) && state.link.kind !== 'refused';
+  const healthy = !(damaged || inconsistent || split) && link.kind !== 'refused';
+  return { storeId: hello.storeId, healthy };
 }
 
 function peerHello(state: CoreState): HelloMessage | undefined {
