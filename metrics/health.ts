@@ -1,0 +1,158 @@
+/**
+ * What is wrong with a site, from its status: the one set of rules behind /readyz, the problems in
+ * `status`, and alerts. Pure; it takes plain data, so that it needs nothing of the daemon.
+ */
+
+/** The parts of a site's status that the rules look at. */
+export interface HealthInput {
+  readonly nowMs: number;
+  readonly peer: {
+    readonly name: string;
+    readonly connected: boolean;
+    readonly problem: string | undefined;
+  };
+  readonly log: {
+    readonly usedBytes: number;
+    readonly limitBytes: number;
+    readonly failed: string | undefined;
+  };
+  readonly groups: readonly GroupHealthInput[];
+}
+
+export interface GroupHealthInput {
+  readonly name: string;
+  readonly serves: boolean;
+  readonly wait: { readonly code: string; readonly text: string } | undefined;
+  readonly peer: { readonly state: string; readonly text: string };
+  readonly inSync: boolean;
+  readonly onPeerLoss: 'suspend' | 'preferred';
+  readonly preferredSite: string | undefined;
+  readonly primarySite: string | undefined;
+  readonly checkpointAtMs: number;
+}
+
+export type ProblemCode =
+  | 'log-failed'
+  | 'not-serving'
+  | 'peer-disconnected'
+  | 'copy-refused'
+  | 'resync-needed'
+  | 'not-in-sync'
+  | 'log-nearly-full'
+  | 'checkpoint-late'
+  | 'primary-not-preferred';
+
+export interface HealthProblem {
+  readonly code: ProblemCode;
+  /** `error`: something does not go on. `warning`: it goes on, but not as it should. */
+  readonly severity: 'error' | 'warning';
+  readonly group: string | undefined;
+  readonly text: string;
+}
+
+/** Part of the log that may be in use before it is a problem. */
+const logUsedPartMax = 0.8;
+/** A checkpoint older than this means that the data files do not keep up. */
+const checkpointAgeMsMax = 5 * 60_000;
+
+function siteProblems({ peer, log }: HealthInput): HealthProblem[] {
+  const problems: HealthProblem[] = [];
+  if (log.failed !== undefined) {
+    problems.push({
+      code: 'log-failed',
+      severity: 'error',
+      group: undefined,
+      text: `the log of this site has failed: ${log.failed}`,
+    });
+  }
+  if (!peer.connected) {
+    const why = peer.problem === undefined ? '' : `: ${peer.problem}`;
+    problems.push({
+      code: 'peer-disconnected',
+      severity: 'warning',
+      group: undefined,
+      text: `the other site, ${peer.name}, is not connected${why}`,
+    });
+  }
+  if (log.usedBytes > logUsedPartMax * log.limitBytes) {
+    const percent = Math.floor((100 * log.usedBytes) / log.limitBytes);
+    problems.push({
+      code: 'log-nearly-full',
+      severity: 'warning',
+      group: undefined,
+      text: `the log is ${percent} % full; when it is full, writes wait`,
+    });
+  }
+  return problems;
+}
+
+/** Why the two copies of a group are not the same, unless that follows from a lost connection. */
+function copyProblem(group: GroupHealthInput, connected: boolean): HealthProblem | undefined {
+  const { name, inSync, peer } = group;
+  if (inSync) return undefined;
+  const problem = (code: ProblemCode, severity: HealthProblem['severity']): HealthProblem => ({
+    code,
+    severity,
+    group: name,
+    text: `"${name}" is not on both sites: ${peer.text}`,
+  });
+  if (peer.state === 'refused') return problem('copy-refused', 'error');
+  if (peer.state === 'resync-needed') return problem('resync-needed', 'error');
+  return connected || group.serves ? problem('not-in-sync', 'warning') : undefined;
+}
+
+function groupProblems(group: GroupHealthInput, input: HealthInput): HealthProblem[] {
+  const problems: HealthProblem[] = [];
+  const { name, preferredSite, primarySite } = group;
+  if (!group.serves) {
+    const why = group.wait?.text ?? 'it does not say why';
+    problems.push({
+      code: 'not-serving',
+      severity: 'error',
+      group: name,
+      text: `"${name}" does not serve: ${why}`,
+    });
+  }
+  const copy = copyProblem(group, input.peer.connected);
+  if (copy !== undefined) problems.push(copy);
+  const checkpointAgeMs = input.nowMs - group.checkpointAtMs;
+  if (group.checkpointAtMs > 0 && checkpointAgeMs > checkpointAgeMsMax) {
+    const minutes = Math.floor(checkpointAgeMs / 60_000);
+    problems.push({
+      code: 'checkpoint-late',
+      severity: 'warning',
+      group: name,
+      text: `the last checkpoint of "${name}" was ${minutes} minutes ago; log space is not freed`,
+    });
+  }
+  const elsewhere =
+    group.onPeerLoss === 'preferred' && primarySite !== undefined && primarySite !== preferredSite;
+  if (elsewhere && preferredSite !== undefined) {
+    problems.push({
+      code: 'primary-not-preferred',
+      severity: 'warning',
+      group: name,
+      text:
+        `"${name}" is served by ${primarySite}, but only ${preferredSite} may go on alone: ` +
+        `it would suspend if ${preferredSite} were lost`,
+    });
+  }
+  return problems;
+}
+
+/** Everything that does not go on, or not as it should; errors first. Empty when all is well. */
+export function healthProblems(input: HealthInput): HealthProblem[] {
+  const problems = [
+    ...siteProblems(input),
+    ...input.groups.flatMap((group) => groupProblems(group, input)),
+  ];
+  const errors = problems.filter(({ severity }) => severity === 'error');
+  return [...errors, ...problems.filter(({ severity }) => severity === 'warning')];
+}
+
+/** Why the site is not ready to serve all its volumes: none if it is. */
+export function readinessProblems(input: HealthInput): HealthProblem[] {
+  return healthProblems(input).filter(
+    ({ code }) => code === 'not-serving' || code === 'log-failed',
+  );
+}

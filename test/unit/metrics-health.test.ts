@@ -1,0 +1,116 @@
+import t from 'tap';
+import {
+  type GroupHealthInput,
+  type HealthInput,
+  healthProblems,
+  readinessProblems,
+} from '../../metrics/health.ts';
+
+const nowMs = 1_700_000_000_000;
+
+function group(more: Partial<GroupHealthInput> = {}): GroupHealthInput {
+  return {
+    name: 'vm',
+    serves: true,
+    wait: undefined,
+    peer: { state: 'in-sync', text: 'in sync' },
+    inSync: true,
+    onPeerLoss: 'suspend',
+    preferredSite: undefined,
+    primarySite: 'lux-1',
+    checkpointAtMs: nowMs - 5000,
+    ...more,
+  };
+}
+
+function input(more: Partial<HealthInput> = {}): HealthInput {
+  return {
+    nowMs,
+    peer: { name: 'lux-2', connected: true, problem: undefined },
+    log: { usedBytes: 10, limitBytes: 100, failed: undefined },
+    groups: [group()],
+    ...more,
+  };
+}
+
+const codes = (site: HealthInput): string[] => healthProblems(site).map(({ code }) => code);
+
+t.test('a site that is well has no problems and is ready', async (t) => {
+  t.same(healthProblems(input()), []);
+  t.same(readinessProblems(input()), []);
+  t.same(readinessProblems(input({ groups: [] })), [], 'a site without volumes too');
+});
+
+const peerLost = { name: 'lux-2', connected: false, problem: 'connection refused' };
+const copy = (state: string) => ({ peer: { state, text: `it is ${state}` }, inSync: false });
+
+const cases: readonly [what: string, site: HealthInput, expected: string[]][] = [
+  ['a lost peer', input({ peer: peerLost }), ['peer-disconnected']],
+  ['a failed log', input({ log: { usedBytes: 1, limitBytes: 9, failed: 'EIO' } }), ['log-failed']],
+  [
+    'a log nearly full',
+    input({ log: { usedBytes: 81, limitBytes: 100, failed: undefined } }),
+    ['log-nearly-full'],
+  ],
+  [
+    'a log at the limit of the rule',
+    input({ log: { usedBytes: 80, limitBytes: 100, failed: undefined } }),
+    [],
+  ],
+  ['a copy that catches up', input({ groups: [group(copy('catching-up'))] }), ['not-in-sync']],
+  ['a refused copy', input({ groups: [group(copy('refused'))] }), ['copy-refused']],
+  ['a copy for resync', input({ groups: [group(copy('resync-needed'))] }), ['resync-needed']],
+  [
+    'a group served alone',
+    input({ peer: peerLost, groups: [group(copy('disconnected'))] }),
+    ['peer-disconnected', 'not-in-sync'],
+  ],
+  [
+    'a suspended group is said once, before what is less urgent',
+    input({
+      peer: peerLost,
+      groups: [
+        group({ serves: false, wait: { code: 'peer-lost', text: 'no' }, ...copy('disconnected') }),
+      ],
+    }),
+    ['not-serving', 'peer-disconnected'],
+  ],
+  [
+    'a checkpoint that is long ago',
+    input({ groups: [group({ checkpointAtMs: nowMs - 400_000 })] }),
+    ['checkpoint-late'],
+  ],
+  ['no checkpoint yet', input({ groups: [group({ checkpointAtMs: 0 })] }), []],
+  [
+    'a primary that may not go on alone',
+    input({ groups: [group({ onPeerLoss: 'preferred', preferredSite: 'lux-2' })] }),
+    ['primary-not-preferred'],
+  ],
+  [
+    'a primary that is the preferred site',
+    input({ groups: [group({ onPeerLoss: 'preferred', preferredSite: 'lux-1' })] }),
+    [],
+  ],
+];
+
+for (const [what, site, expected] of cases) {
+  t.test(`problems of ${what}`, async (t) => {
+    t.same(codes(site), expected);
+  });
+}
+
+t.test('what a group waits for is said in its own words', async (t) => {
+  const wait = { code: 'peer-lost', text: 'peer lux-2 unreachable' };
+  const [problem] = healthProblems(input({ groups: [group({ serves: false, wait })] }));
+  t.match(problem, { group: 'vm', severity: 'error', text: /peer lux-2 unreachable/ });
+});
+
+t.test('only what keeps volumes from being served makes a site not ready', async (t) => {
+  const warned = input({ peer: peerLost, groups: [group(copy('catching-up'))] });
+  t.same(readinessProblems(warned), []);
+  const failed = input({
+    log: { usedBytes: 1, limitBytes: 9, failed: 'EIO' },
+    groups: [group({ serves: false })],
+  });
+  t.match(readinessProblems(failed), [{ code: 'log-failed' }, { code: 'not-serving' }]);
+});
