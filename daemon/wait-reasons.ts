@@ -1,0 +1,86 @@
+/**
+ * For each reason why a group does not serve: what clears it, and a command that is safe to give
+ * while it lasts. The same words in `why`, `status`, the API and the log. Forcing is never among
+ * the safe commands: `casemate promote` shows what it would give up, and that has to be weighed.
+ */
+import type { WaitReason } from '../replication/core/events.ts';
+
+export type WaitCode = WaitReason['code'] | 'disk-full' | 'log-full';
+
+export interface WaitAdvice {
+  /** What ends the wait, to follow "I/O resumes" in a sentence. */
+  readonly clears: string;
+  /** VOLUME stands for the name of one of the group's volumes. */
+  readonly command: string | undefined;
+}
+
+export const waitReasons: Readonly<Record<WaitCode, WaitAdvice>> = {
+  starting: {
+    clears: 'by itself when this site has recovered its log and read who is primary',
+    command: undefined,
+  },
+  secondary: {
+    clears: 'by itself when the connection to the primary site is up; clients there are served',
+    command: 'casemate status',
+  },
+  'peer-lost': {
+    clears:
+      'by itself when the other site answers again; if that site is lost for good, ' +
+      'only a forced promotion goes on without it',
+    command: 'casemate events --limit 20',
+  },
+  'swap-pending': {
+    clears: 'by itself when enough voters (the sites) answer who is primary',
+    command: 'casemate status',
+  },
+  grace: {
+    clears: 'by itself when it is certain that the other site answers nobody any more',
+    command: undefined,
+  },
+  'epoch-start': {
+    clears: 'by itself when every site that is in sync has what this one has',
+    command: undefined,
+  },
+  switchover: {
+    clears: 'by itself when the other site has taken over, or has not and this site goes on',
+    command: undefined,
+  },
+  split: {
+    clears:
+      'when the copy of one site is given up: both have changes that the other lacks. ' +
+      'Keep both data directories as they are until it is decided which one is right',
+    command: 'casemate status',
+  },
+  damaged: {
+    clears:
+      'when this copy is replaced from the other site: it lacks data that was acknowledged. ' +
+      'Clients are served at the other site if that one is whole',
+    command: 'casemate switchover VOLUME',
+  },
+  inconsistent: {
+    clears: 'when this copy has been replaced as a whole; until then it is no image of the volume',
+    command: 'casemate status',
+  },
+  'log-failed': {
+    clears:
+      'when the disk of the log or the data files has been checked and the daemon restarted; ' +
+      'the other site goes on if it was in sync',
+    command: 'casemate events --limit 20',
+  },
+  lease: {
+    clears: 'by itself with the next answer of the other site',
+    command: undefined,
+  },
+  removed: {
+    clears: 'never: the group was deleted',
+    command: 'casemate volume list',
+  },
+  'disk-full': {
+    clears: 'by itself when the file system of the data directory has room again',
+    command: 'df -h',
+  },
+  'log-full': {
+    clears: 'by itself when a checkpoint, or the answer of the other site, has freed log space',
+    command: 'casemate status',
+  },
+};
