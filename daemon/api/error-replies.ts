@@ -1,0 +1,68 @@
+/** Every error of the API has one shape: {code, message, hint}. */
+import { AssertionError } from 'node:assert';
+import type { FastifyError, FastifyInstance } from 'fastify';
+import { CasemateError } from '../errors.ts';
+import type { Logger } from '../logger.ts';
+
+interface ErrorReply {
+  readonly status: number;
+  readonly body: {
+    readonly code: string;
+    readonly message: string;
+    readonly hint?: string | undefined;
+  };
+}
+
+/** Errors of the HTTP framework that have a name of their own. */
+const frameworkCodes: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'ERR_BODY_TOO_LARGE',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'ERR_CONTENT_TYPE',
+};
+
+function isFrameworkError(error: unknown): error is FastifyError {
+  return error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number';
+}
+
+function replyFor(error: unknown): ErrorReply {
+  if (error instanceof CasemateError) {
+    const { status, code, message, hint } = error;
+    return { status, body: { code, message, hint } };
+  }
+  if (isFrameworkError(error) && error.statusCode !== undefined && error.statusCode < 500) {
+    const code = frameworkCodes[error.code] ?? 'ERR_REQUEST';
+    const hint = 'GET /v1/openapi.json describes every request.';
+    return { status: error.statusCode, body: { code, message: error.message, hint } };
+  }
+  return {
+    status: 500,
+    body: {
+      code: 'ERR_INTERNAL',
+      message: 'an unexpected error inside the daemon',
+      hint: 'The log of the daemon has the details.',
+    },
+  };
+}
+
+export interface ErrorRepliesOptions {
+  readonly logger: Logger;
+  /** An assertion failed: the process must not go on. */
+  readonly bug: (error: AssertionError) => void;
+}
+
+/** Sets how the server answers errors and unknown paths. */
+export function setErrorReplies(api: FastifyInstance, { logger, bug }: ErrorRepliesOptions): void {
+  api.setErrorHandler(async (error, request, reply) => {
+    const { status, body } = replyFor(error);
+    if (status >= 500 && !(error instanceof CasemateError)) {
+      logger.error({ err: error, method: request.method, url: request.url }, 'request failed');
+    }
+    if (error instanceof AssertionError) bug(error);
+    return reply.code(status).type('application/json; charset=utf-8').send(body);
+  });
+  api.setNotFoundHandler((request) => {
+    throw new CasemateError('ERR_NO_SUCH_PATH', `there is no ${request.method} ${request.url}`, {
+      hint: 'GET /v1/openapi.json lists the paths there are.',
+      status: 404,
+    });
+  });
+}

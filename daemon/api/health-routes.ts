@@ -1,0 +1,57 @@
+/** /healthz, /readyz and /metrics: for supervisors, load balancers and Prometheus. */
+import { Type } from '@sinclair/typebox';
+import type { FastifyInstance } from 'fastify';
+import { readinessProblems } from '../../metrics/health.ts';
+import type { SiteControl } from '../site-status.ts';
+import { readinessSchema } from './schemas.ts';
+
+export interface HealthRoutesOptions {
+  readonly control: SiteControl;
+  readonly metricsText: () => Promise<string>;
+}
+
+const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8';
+
+/** Adds the routes to the server. */
+export function addHealthRoutes(
+  api: FastifyInstance,
+  { control, metricsText }: HealthRoutesOptions,
+): void {
+  api.get(
+    '/healthz',
+    {
+      schema: {
+        summary: 'Alive: the process answers. Says nothing about volumes.',
+        response: { 200: Type.Object({ alive: Type.Literal(true) }) },
+      },
+    },
+    async () => ({ alive: true }),
+  );
+  api.get(
+    '/readyz',
+    {
+      schema: {
+        summary: 'Ready: every group serves. Otherwise 503 with the reasons.',
+        response: { 200: readinessSchema, 503: readinessSchema },
+      },
+    },
+    async (_request, reply) => {
+      const problems = readinessProblems(await control.status());
+      void reply.code(problems.length === 0 ? 200 : 503);
+      return {
+        ready: problems.length === 0,
+        problems: problems.map(({ code, group, text }) => ({ code, group, text })),
+      };
+    },
+  );
+  api.get(
+    '/metrics',
+    {
+      schema: {
+        summary: "Metrics in Prometheus' text format.",
+        produces: ['text/plain'],
+      },
+    },
+    async (_request, reply) => reply.type(metricsContentType).send(await metricsText()),
+  );
+}

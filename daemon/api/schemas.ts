@@ -1,0 +1,200 @@
+/**
+ * What goes in and out of the HTTP API: the shapes of `daemon/site-status.ts` as TypeBox schemas.
+ * Requests are checked against them, the OpenAPI document is made of them, and the command line
+ * checks answers with them.
+ */
+import { type Static, Type } from '@sinclair/typebox';
+
+const text = Type.String();
+const count = Type.Integer({ minimum: 0 });
+const timeMs = Type.Number({ description: 'Milliseconds since 1970.' });
+const historyPoint = Type.Object({
+  sequence: count,
+  digest: Type.String({ description: 'Digest of all records up to the sequence.' }),
+});
+const onPeerLoss = Type.Union([Type.Literal('suspend'), Type.Literal('preferred')]);
+
+export const errorSchema = Type.Object({
+  code: Type.String({ description: 'Stable; for programs.' }),
+  message: Type.String({ description: 'What was wrong; for people.' }),
+  hint: Type.Optional(Type.String({ description: 'What to do about it.' })),
+});
+
+export const volumeStatusSchema = Type.Object({
+  name: text,
+  group: text,
+  sizeBytes: count,
+  allocatedBytes: count,
+  clientConnections: count,
+  exportUri: Type.Array(text),
+});
+
+const waitSchema = Type.Object({
+  code: text,
+  text,
+  sinceMs: timeMs,
+  clears: text,
+  command: Type.Optional(text),
+});
+
+export const groupStatusSchema = Type.Object({
+  id: text,
+  name: text,
+  role: Type.Union([Type.Literal('primary'), Type.Literal('secondary'), Type.Literal('none')]),
+  primarySite: Type.Optional(text),
+  inSyncSites: Type.Array(text),
+  epoch: count,
+  onPeerLoss,
+  preferredSite: Type.Optional(text),
+  serves: Type.Boolean(),
+  wait: Type.Optional(waitSchema),
+  peer: Type.Object({
+    state: Type.Union([
+      Type.Literal('disconnected'),
+      Type.Literal('handshaking'),
+      Type.Literal('catching-up'),
+      Type.Literal('resync-needed'),
+      Type.Literal('waited-for'),
+      Type.Literal('in-sync'),
+      Type.Literal('refused'),
+    ]),
+    text,
+    remainingRecords: count,
+  }),
+  inSync: Type.Boolean(),
+  end: historyPoint,
+  commit: count,
+  applied: count,
+  checkpoint: historyPoint,
+  checkpointAtMs: timeMs,
+  unacknowledgedBytes: count,
+  applyBacklogBytes: count,
+  heldRequests: count,
+  lastOnBothSitesMs: Type.Optional(timeMs),
+  suspendedMsTotal: Type.Number({ minimum: 0 }),
+  volumes: Type.Array(volumeStatusSchema),
+});
+
+export const siteStatusSchema = Type.Object({
+  site: text,
+  cluster: text,
+  version: text,
+  storeId: text,
+  startedAtMs: timeMs,
+  nowMs: timeMs,
+  peer: Type.Object({
+    name: text,
+    address: text,
+    connected: Type.Boolean(),
+    sinceMs: timeMs,
+    roundTripMs: Type.Optional(Type.Number()),
+    problem: Type.Optional(text),
+  }),
+  log: Type.Object({
+    sizeBytes: count,
+    limitBytes: count,
+    usedBytes: count,
+    failed: Type.Optional(text),
+    recovery: text,
+  }),
+  groups: Type.Array(groupStatusSchema),
+  problems: Type.Array(Type.Object({ code: text, text })),
+});
+
+export const eventsSchema = Type.Object({
+  events: Type.Array(
+    Type.Object({
+      number: count,
+      atMs: timeMs,
+      level: Type.Union([Type.Literal('info'), Type.Literal('warn'), Type.Literal('error')]),
+      code: text,
+      group: Type.Optional(text),
+      text,
+    }),
+    { description: 'Newest first.' },
+  ),
+});
+
+export const volumeListSchema = Type.Object({ volumes: Type.Array(volumeStatusSchema) });
+
+/** A volume with all that is known of its group. */
+export const volumeDetailSchema = Type.Object({
+  volume: volumeStatusSchema,
+  group: groupStatusSchema,
+});
+
+export const evidenceSchema = Type.Object({
+  volume: text,
+  group: text,
+  thisSite: text,
+  lastCommon: historyPoint,
+  lastCommonAtMs: Type.Optional(timeMs),
+  ownEnd: historyPoint,
+  inSyncHere: Type.Boolean(),
+  peerReachable: Type.Boolean(),
+  peerMayHaveAcknowledgedMore: Type.Boolean(),
+  warnings: Type.Array(text),
+  confirmation: Type.String({ description: 'To be sent back with the promotion.' }),
+});
+
+export const readinessSchema = Type.Object({
+  ready: Type.Boolean(),
+  problems: Type.Array(Type.Object({ code: text, group: Type.Optional(text), text })),
+});
+
+export const whySchema = Type.Object({
+  groups: Type.Array(
+    Type.Object({
+      group: text,
+      volumes: Type.Array(text),
+      serves: Type.Boolean(),
+      text: Type.String({ description: 'How it stands, in one sentence.' }),
+      command: Type.Optional(Type.String({ description: 'A command that is safe now.' })),
+    }),
+  ),
+});
+
+// --- requests: nothing beyond what is named here is taken
+
+const strict = { additionalProperties: false };
+
+export const nameParametersSchema = Type.Object(
+  { name: Type.String({ minLength: 1, maxLength: 255, description: 'Name of the volume.' }) },
+  strict,
+);
+
+export const eventsQuerySchema = Type.Object(
+  { limit: Type.Integer({ minimum: 1, maximum: 10_000, default: 100 }) },
+  strict,
+);
+
+const sizeBytes = Type.Integer({
+  minimum: 512,
+  maximum: Number.MAX_SAFE_INTEGER,
+  multipleOf: 512,
+});
+
+export const createVolumeSchema = Type.Object(
+  {
+    name: Type.String({ minLength: 1, maxLength: 255 }),
+    sizeBytes,
+    group: Type.Optional(Type.String({ minLength: 1, maxLength: 255 })),
+    onPeerLoss: Type.Optional(onPeerLoss),
+    preferredSite: Type.Optional(Type.String({ minLength: 1, maxLength: 63 })),
+  },
+  strict,
+);
+
+export const resizeVolumeSchema = Type.Object({ sizeBytes }, strict);
+
+export const promotionSchema = Type.Object(
+  { confirmation: Type.String({ minLength: 1, maxLength: 255 }) },
+  strict,
+);
+
+export type VolumeAnswer = Static<typeof volumeStatusSchema>;
+export type GroupAnswer = Static<typeof groupStatusSchema>;
+export type StatusAnswer = Static<typeof siteStatusSchema>;
+export type EventsAnswer = Static<typeof eventsSchema>;
+export type EvidenceAnswer = Static<typeof evidenceSchema>;
+export type WhyAnswer = Static<typeof whySchema>;

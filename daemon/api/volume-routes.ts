@@ -1,0 +1,152 @@
+/** What an operator does with volumes: create, show, resize, delete, switch over, promote. */
+import type { Static } from '@sinclair/typebox';
+import { Type } from '@sinclair/typebox';
+import type { FastifyInstance } from 'fastify';
+import { CasemateError } from '../errors.ts';
+import type { GroupStatus, SiteControl, VolumeStatus } from '../site-status.ts';
+import {
+  createVolumeSchema,
+  errorSchema,
+  evidenceSchema,
+  nameParametersSchema,
+  promotionSchema,
+  resizeVolumeSchema,
+  volumeDetailSchema,
+  volumeListSchema,
+  volumeStatusSchema,
+} from './schemas.ts';
+
+type Named = { Params: Static<typeof nameParametersSchema> };
+
+const errors = { '4xx': errorSchema, '5xx': errorSchema };
+
+/** A volume and its group, as the site's status has them. */
+async function find(
+  control: SiteControl,
+  name: string,
+): Promise<{ volume: VolumeStatus; group: GroupStatus }> {
+  const { groups } = await control.status();
+  for (const group of groups) {
+    const volume = group.volumes.find((each) => each.name === name);
+    if (volume !== undefined) return { volume, group };
+  }
+  throw new CasemateError('ERR_NO_SUCH_VOLUME', `there is no volume "${name}"`, {
+    hint: '`casemate volume list` shows the volumes there are.',
+    status: 404,
+  });
+}
+
+/** Adds the routes to the server. */
+export function addVolumeRoutes(api: FastifyInstance, control: SiteControl): void {
+  addCollectionRoutes(api, control);
+  addVolumeRoute(api, control);
+  addRoleRoutes(api, control);
+}
+
+function addCollectionRoutes(api: FastifyInstance, control: SiteControl): void {
+  api.get(
+    '/v1/volumes',
+    { schema: { summary: 'All volumes.', response: { 200: volumeListSchema } } },
+    async () => {
+      const { groups } = await control.status();
+      return { volumes: groups.flatMap(({ volumes }) => volumes) };
+    },
+  );
+  api.post<{ Body: Static<typeof createVolumeSchema> }>(
+    '/v1/volumes',
+    {
+      schema: {
+        summary: 'Creates a volume on both sites.',
+        body: createVolumeSchema,
+        response: { 201: volumeStatusSchema, ...errors },
+      },
+    },
+    async (request, reply) => {
+      const volume = await control.createVolume(request.body);
+      return reply.code(201).send(volume);
+    },
+  );
+}
+
+function addVolumeRoute(api: FastifyInstance, control: SiteControl): void {
+  api.get<Named>(
+    '/v1/volumes/:name',
+    {
+      schema: {
+        summary: 'One volume and its group.',
+        params: nameParametersSchema,
+        response: { 200: volumeDetailSchema, ...errors },
+      },
+    },
+    async (request) => await find(control, request.params.name),
+  );
+  api.patch<Named & { Body: Static<typeof resizeVolumeSchema> }>(
+    '/v1/volumes/:name',
+    {
+      schema: {
+        summary: 'Grows a volume.',
+        params: nameParametersSchema,
+        body: resizeVolumeSchema,
+        response: { 200: volumeStatusSchema, ...errors },
+      },
+    },
+    async (request) => await control.resizeVolume(request.params.name, request.body.sizeBytes),
+  );
+  api.delete<Named>(
+    '/v1/volumes/:name',
+    {
+      schema: {
+        summary: 'Deletes a volume and its data on both sites.',
+        params: nameParametersSchema,
+        response: { 204: Type.Null(), ...errors },
+      },
+    },
+    async (request, reply) => {
+      await control.deleteVolume(request.params.name);
+      return reply.code(204).send();
+    },
+  );
+}
+
+function addRoleRoutes(api: FastifyInstance, control: SiteControl): void {
+  api.post<Named>(
+    '/v1/volumes/:name/switchover',
+    {
+      schema: {
+        summary: "Makes the other site primary of the volume's group; answers when it is.",
+        params: nameParametersSchema,
+        response: { 200: volumeDetailSchema, ...errors },
+      },
+    },
+    async (request) => {
+      await control.switchover(request.params.name);
+      return await find(control, request.params.name);
+    },
+  );
+  api.get<Named>(
+    '/v1/volumes/:name/promotion',
+    {
+      schema: {
+        summary: 'What a forced promotion here would rest on, and may give up.',
+        params: nameParametersSchema,
+        response: { 200: evidenceSchema, ...errors },
+      },
+    },
+    async (request) => await control.promotionEvidence(request.params.name),
+  );
+  api.post<Named & { Body: Static<typeof promotionSchema> }>(
+    '/v1/volumes/:name/promotion',
+    {
+      schema: {
+        summary: 'Makes this site primary by force, on the evidence that was confirmed.',
+        params: nameParametersSchema,
+        body: promotionSchema,
+        response: { 200: volumeDetailSchema, ...errors },
+      },
+    },
+    async (request) => {
+      await control.forcePromote(request.params.name, request.body.confirmation);
+      return await find(control, request.params.name);
+    },
+  );
+}

@@ -1,0 +1,46 @@
+/** Says in one sentence for each group how it stands, and why it does not serve if it does not. */
+import { durationText } from '../duration-text.ts';
+import type { GroupStatus, SiteStatus } from '../site-status.ts';
+
+export interface Explanation {
+  readonly group: string;
+  readonly volumes: readonly string[];
+  readonly serves: boolean;
+  readonly text: string;
+  /** A command that is safe now, if one helps. */
+  readonly command: string | undefined;
+}
+
+/** "suspended for 4.1 s: peer lux-2 unreachable; I/O resumes by itself when …" */
+function waitText(group: GroupStatus, nowMs: number): string {
+  const { wait, heldRequests } = group;
+  if (wait === undefined) return 'does not serve, and does not say why';
+  const held = heldRequests === 0 ? '' : ` (${heldRequests} requests wait)`;
+  const since = durationText(nowMs - wait.sinceMs);
+  return `suspended for ${since}${held}: ${wait.text}; I/O resumes ${wait.clears}`;
+}
+
+function servingText(group: GroupStatus, { site, peer, nowMs }: SiteStatus): string {
+  const by = group.role === 'primary' ? site : (group.primarySite ?? peer.name);
+  const passed = group.role === 'primary' ? '' : ', requests made here are passed on';
+  if (group.inSync) return `served by ${by}${passed}; in sync on both sites`;
+  const last = group.lastOnBothSitesMs;
+  const newest =
+    last === undefined
+      ? 'no write is known to be on both sites'
+      : `the newest write on both sites was made ${durationText(nowMs - last)} ago`;
+  return `served by ${by} alone${passed}: ${group.peer.text}; ${newest}`;
+}
+
+/** How each group of a site stands. */
+export function explain(status: SiteStatus): Explanation[] {
+  return status.groups.map((group) => {
+    const volumes = group.volumes.map(({ name }) => name);
+    const { serves, wait } = group;
+    const text = serves ? servingText(group, status) : waitText(group, status.nowMs);
+    const command = serves
+      ? undefined
+      : wait?.command?.replaceAll('VOLUME', volumes[0] ?? 'VOLUME');
+    return { group: group.name, volumes, serves, text, command };
+  });
+}
