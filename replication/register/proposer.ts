@@ -1,0 +1,158 @@
+/**
+ * One round of CASPaxos (Rystsov, "CASPaxos: Replicated State Machines without logs", 2018):
+ * prepare, choose from the newest value, accept. Always both phases (R4), so that what is given
+ * back as the value has been chosen by this very round.
+ */
+import assert from 'node:assert/strict';
+import type { GroupId, StoreId } from '../../wal/frame.ts';
+import type { GroupConfig } from '../core/config.ts';
+import type { Ballot } from './ballot.ts';
+import { gather } from './gather.ts';
+import type { AcceptAnswer, AcceptorClient, PrepareAnswer } from './messages.ts';
+import { hasPromises, newestValue, quorumFor, type RoundQuorum, sortAnswers } from './quorum.ts';
+
+export type RoundResult =
+  /** `value` is chosen. */
+  | { readonly kind: 'chosen'; readonly value: GroupConfig }
+  /** All acceptors asked are blank: there is no value. */
+  | { readonly kind: 'absent' }
+  /** Another proposer's ballot is in the way; what was accepted so far may be chosen or not. */
+  | { readonly kind: 'conflict' }
+  /** Too few answered; what was accepted so far may be chosen or not. */
+  | { readonly kind: 'unreachable' };
+
+export interface ProposerOptions {
+  readonly groupId: GroupId;
+  readonly me: StoreId;
+  readonly bootId: string;
+  readonly clients: () => readonly AcceptorClient[];
+}
+
+export class Proposer {
+  readonly #options: ProposerOptions;
+  #round = 0;
+
+  constructor(options: ProposerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Makes `change(newest)` the value, where newest is undefined if all acceptors are blank; a
+   * change that gives back what it got confirms it, one that gives undefined leaves it absent.
+   */
+  async round(
+    change: (current: GroupConfig | undefined) => GroupConfig | undefined,
+  ): Promise<RoundResult> {
+    const clients = this.#options.clients();
+    const ballot = this.#nextBallot();
+    const { groupId } = this.#options;
+    const answers = await gather(
+      clients.map((client) => client.prepare(groupId, ballot)),
+      (soFar) => isPlainQuorum(soFar, change),
+    );
+    this.#noteRefusals(answers);
+    const sorted = sortAnswers(answers);
+    const current = newestValue(sorted.promises);
+    if (current === undefined) return this.#fromAbsent(clients, ballot, answers, change);
+    const next = change(current);
+    assert(next !== undefined, 'a value that is there is not removed');
+    const quorum = quorumFor(sorted, next);
+    if (!hasPromises(quorum, sorted)) return failure(answers);
+    return this.#accept(clients, ballot, next, quorum);
+  }
+
+  /** R35: `value` is taken by this site's own acceptor alone. */
+  async force(value: GroupConfig): Promise<RoundResult> {
+    const { me } = this.#options;
+    const own = this.#options.clients().filter(({ storeId }) => storeId === me);
+    return this.#accept(own, this.#nextBallot(), value, acceptedByAll([me]));
+  }
+
+  /** R39: a value is created where there is none by all of its acceptors. */
+  async #fromAbsent(
+    clients: readonly AcceptorClient[],
+    ballot: Ballot,
+    answers: readonly PrepareAnswer[],
+    change: (current: undefined) => GroupConfig | undefined,
+  ): Promise<RoundResult> {
+    const blank = answers.filter(({ kind }) => kind === 'blank');
+    if (blank.length < clients.length || blank.length === 0) return failure(answers);
+    const first = change(undefined);
+    if (first === undefined) return { kind: 'absent' };
+    return this.#accept(clients, ballot, first, acceptedByAll(first.acceptors));
+  }
+
+  async #accept(
+    clients: readonly AcceptorClient[],
+    ballot: Ballot,
+    value: GroupConfig,
+    quorum: Pick<RoundQuorum, 'first' | 'firstCount' | 'last'>,
+  ): Promise<RoundResult> {
+    const first = await this.#offer(clients, ballot, value, quorum.first, quorum.firstCount);
+    if (acceptedOf(first).length < quorum.firstCount) return failure(first);
+    if (quorum.last.length > 0) {
+      const last = await this.#offer(clients, ballot, value, quorum.last, quorum.last.length);
+      if (acceptedOf(last).length < quorum.last.length) return failure(last);
+    }
+    return { kind: 'chosen', value };
+  }
+
+  async #offer(
+    clients: readonly AcceptorClient[],
+    ballot: Ballot,
+    value: GroupConfig,
+    stores: readonly StoreId[],
+    count: number,
+  ): Promise<readonly AcceptAnswer[]> {
+    const asked = clients.filter(({ storeId }) => stores.includes(storeId));
+    const answers = await gather(
+      asked.map((client) => client.accept(this.#options.groupId, ballot, value)),
+      (soFar) => acceptedOf(soFar).length >= count,
+    );
+    this.#noteRefusals(answers);
+    return answers.filter(({ storeId }) => stores.includes(storeId));
+  }
+
+  #nextBallot(): Ballot {
+    this.#round += 1;
+    return { round: this.#round, storeId: this.#options.me, bootId: this.#options.bootId };
+  }
+
+  #noteRefusals(answers: readonly (PrepareAnswer | AcceptAnswer)[]): void {
+    for (const answer of answers) {
+      if (answer.kind === 'refused') this.#round = Math.max(this.#round, answer.promised.round);
+    }
+  }
+}
+
+/** Enough to go on before the slow ones have answered; never where lists of acceptors differ. */
+function isPlainQuorum(
+  answers: readonly PrepareAnswer[],
+  change: (current: GroupConfig | undefined) => GroupConfig | undefined,
+): boolean {
+  const sorted = sortAnswers(answers);
+  const current = newestValue(sorted.promises);
+  const next = current === undefined ? undefined : change(current);
+  if (next === undefined) return false;
+  const quorum = quorumFor(sorted, next);
+  return quorum.last.length === 0 && isMajority(quorum) && hasPromises(quorum, sorted);
+}
+
+function isMajority(quorum: RoundQuorum): boolean {
+  return quorum.firstCount === Math.floor(quorum.first.length / 2) + 1;
+}
+
+function acceptedByAll(
+  first: readonly StoreId[],
+): Pick<RoundQuorum, 'first' | 'firstCount' | 'last'> {
+  return { first, firstCount: first.length, last: [] };
+}
+
+function acceptedOf(answers: readonly AcceptAnswer[]): readonly StoreId[] {
+  const stores = answers.filter(({ kind }) => kind === 'accepted').map(({ storeId }) => storeId);
+  return [...new Set(stores)];
+}
+
+function failure(answers: readonly (PrepareAnswer | AcceptAnswer)[]): RoundResult {
+  return { kind: answers.some(({ kind }) => kind === 'refused') ? 'conflict' : 'unreachable' };
+}
