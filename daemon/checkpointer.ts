@@ -1,0 +1,92 @@
+/**
+ * Checkpoints: every so often, and when the log has grown, the data files are synced, the point up
+ * to which they are durable is kept in the store, and only then the log may let go of what lies
+ * below (R18, R27, R31). One at a time, for all groups of the site in one transaction.
+ */
+import type { HistoryPoint } from '../wal/frame.ts';
+import type { Log } from '../wal/log.ts';
+import type { SiteStore } from './store/site-store.ts';
+import type { Group } from './volume/group.ts';
+
+export interface CheckpointerOptions {
+  readonly groups: () => Iterable<Group>;
+  readonly store: SiteStore;
+  readonly log: Log;
+  readonly intervalMs: number;
+  /** Log bytes after which a checkpoint is made before its time. */
+  readonly logBytes: number;
+  readonly nowMs: () => number;
+  readonly wallMs: () => number;
+  readonly failed: (error: unknown) => void;
+}
+
+export class Checkpointer {
+  readonly #options: CheckpointerOptions;
+  #running: Promise<void> | undefined;
+  #lastMs: number;
+  #stopped = false;
+
+  constructor(options: CheckpointerOptions) {
+    this.#options = options;
+    this.#lastMs = options.nowMs();
+  }
+
+  /** Starts a checkpoint if it is time for one. */
+  tick(): void {
+    if (this.#running !== undefined || this.#stopped) return;
+    const { nowMs, intervalMs, log, logBytes } = this.#options;
+    const due = nowMs() - this.#lastMs >= intervalMs;
+    if (due || log.bytesSinceCheckpointHint >= logBytes) void this.run();
+  }
+
+  /** Makes a checkpoint now, or joins the one that is under way. */
+  run(): Promise<void> {
+    this.#running ??= this.#make()
+      .catch((error: unknown) => {
+        // A sync that failed can't be repeated (I8): what it covered may be lost from the cache.
+        this.#stopped = true;
+        this.#options.failed(error);
+      })
+      .finally(() => {
+        this.#running = undefined;
+        this.#lastMs = this.#options.nowMs();
+      });
+    return this.#running;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#running;
+  }
+
+  async #make(): Promise<void> {
+    const { store, nowMs, wallMs } = this.#options;
+    const started = nowMs();
+    const moved: { group: Group; point: HistoryPoint }[] = [];
+    for (const group of this.#options.groups()) {
+      const point = group.appliedPoint;
+      if (point === undefined || point.sequence <= group.counters.checkpoint.sequence) continue;
+      moved.push({ group, point });
+    }
+    if (moved.length === 0) {
+      for (const group of this.#options.groups()) group.counters.checkpointAtMs = wallMs();
+      return;
+    }
+    for (const { group } of moved) await group.volumes.sync();
+    store.saveCheckpoint(
+      moved.map(({ group, point }) => ({
+        groupId: group.groupId,
+        checkpoint: point,
+        ...group.history.at(point.sequence),
+        acknowledgedMark: group.view.commit,
+        volumes: group.volumes.table(),
+      })),
+    );
+    for (const { group, point } of moved) {
+      group.counters.checkpoint = point;
+      group.counters.checkpointAtMs = wallMs();
+      group.counters.checkpointDurationMs = nowMs() - started;
+      group.checkpointed(point);
+    }
+  }
+}

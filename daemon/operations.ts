@@ -1,0 +1,419 @@
+/**
+ * What operators do to volumes and roles by hand: create, resize, delete, switch over, promote by
+ * force. Each throws a `CasemateError` that says what is in the way and what to do.
+ */
+import { createHash } from 'node:crypto';
+import type { GroupConfig } from '../replication/core/config.ts';
+import { recordKind } from '../wal/frame.ts';
+import { CasemateError } from './errors.ts';
+import type { PeerCallName, PeerCallParameters, PeerCallResult } from './peer-calls.ts';
+import type { CreateVolume, PromotionEvidence } from './site-status.ts';
+import type { Group } from './volume/group.ts';
+import { documentRecord } from './volume/record-payloads.ts';
+import type { Volume } from './volume/volume.ts';
+
+/** What the operations need of the site. */
+export interface OperationsHost {
+  readonly siteName: string;
+  readonly peerName: string;
+  readonly storeId: string;
+  readonly peerStoreId: string | undefined;
+  readonly peerConnected: boolean;
+  readonly limits: { readonly countMax: number; readonly sizeBytesMax: number };
+  readonly defaults: {
+    readonly onPeerLoss: 'suspend' | 'preferred';
+    readonly preferredSite: string | undefined;
+  };
+  volumes(): Iterable<{ group: Group; volume: Volume }>;
+  groups(): Iterable<Group>;
+  /** Makes a group on this site, not yet in the register. */
+  makeGroup(options: {
+    name: string;
+    onPeerLoss: 'suspend' | 'preferred';
+    preferredSite: string | undefined;
+  }): Promise<Group>;
+  describe(group: Group): PeerCallParameters<'groupAnnounce'>;
+  acceptorsOf(group: Group): readonly string[];
+  dropGroup(group: Group, how: 'delete-files'): Promise<void>;
+  newConfig(config: Omit<GroupConfig, 'epochId' | 'leaseMs' | 'graceMs'>): GroupConfig;
+  call<Name extends PeerCallName>(
+    method: Name,
+    parameters: PeerCallParameters<Name>,
+  ): Promise<PeerCallResult<Name>>;
+  event(level: 'info' | 'warn' | 'error', code: string, group: string, text: string): void;
+  /** Rejects with ERR_TIMEOUT when `promise` takes too long; `what` is said in the error. */
+  within<Result>(promise: Promise<Result>, what: string): Promise<Result>;
+}
+
+const volumeNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+
+export class Operations {
+  readonly #host: OperationsHost;
+
+  constructor(host: OperationsHost) {
+    this.#host = host;
+  }
+
+  find(name: string): { group: Group; volume: Volume } {
+    for (const found of this.#host.volumes()) if (found.volume.name === name) return found;
+    throw new CasemateError('ERR_NO_SUCH_VOLUME', `there is no volume "${name}"`, {
+      hint: '`casemate volume list` shows the volumes there are.',
+      status: 404,
+    });
+  }
+
+  /** Creates a volume on both sites; resolves when both are in sync (R39, R40). */
+  async create(request: CreateVolume): Promise<Volume> {
+    const { name, sizeBytes } = request;
+    this.checkNewVolume(name, sizeBytes, false);
+    const groupName = request.group ?? name;
+    const existing = [...this.#host.groups()].find((group) => group.groupName === groupName);
+    if (existing !== undefined) {
+      await this.#addVolume(existing, name, sizeBytes);
+      return this.find(name).volume;
+    }
+    this.#needPeer(`creating volume "${name}"`);
+    await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
+    const onPeerLoss = request.onPeerLoss ?? this.#host.defaults.onPeerLoss;
+    const preferredSite =
+      onPeerLoss === 'preferred'
+        ? (request.preferredSite ?? this.#host.defaults.preferredSite ?? this.#host.siteName)
+        : undefined;
+    this.#checkPreferred(preferredSite);
+    const group = await this.#host.makeGroup({ name: groupName, onPeerLoss, preferredSite });
+    await this.#found(group, name);
+    const ready = group.appendRecord(volumeAdd(group, name, sizeBytes));
+    await this.#host.call('groupAnnounce', this.#host.describe(group));
+    await this.#host.within(ready, `creating volume "${name}"`);
+    await this.#host.within(
+      group.waitFor(() => group.view.inSyncWithPeer),
+      `getting volume "${name}" in sync on ${this.#host.peerName}`,
+    );
+    this.#host.event('info', 'volume-created', groupName, `volume ${name}, ${sizeBytes} bytes`);
+    return this.find(name).volume;
+  }
+
+  /** Grows a volume on both sites while it is in use. */
+  async resize(name: string, sizeBytes: number): Promise<Volume> {
+    const { group, volume } = this.find(name);
+    if (sizeBytes < volume.sizeBytes) {
+      throw new CasemateError(
+        'ERR_SHRINK',
+        `volume "${name}" has ${volume.sizeBytes} bytes; it can't shrink to ${sizeBytes}`,
+        { hint: 'A volume only grows. Copy it to a smaller one instead.' },
+      );
+    }
+    if (sizeBytes === volume.sizeBytes) return volume;
+    this.checkNewVolume(name, sizeBytes, true);
+    this.#needPeer(`growing volume "${name}"`);
+    await this.#host.call('volumeCheck', { name, sizeBytes, grows: true });
+    if (!group.view.reigning) {
+      await this.#relay('resize', name, sizeBytes, null);
+    } else {
+      const document = { volume: volume.number, sizeBytes };
+      const record = documentRecord(recordKind.volumeResize, 0, document);
+      await this.#host.within(group.appendRecord(record), `growing volume "${name}"`);
+      this.#host.event('info', 'volume-resized', group.groupName, `${name}: ${sizeBytes} bytes`);
+    }
+    await this.#host.within(
+      group.waitFor(() => volume.sizeBytes >= sizeBytes),
+      `growing volume "${name}" on this site`,
+    );
+    return volume;
+  }
+
+  /** Deletes a volume and its data on both sites. */
+  async delete(name: string): Promise<void> {
+    const { group, volume } = this.find(name);
+    this.#needPeer(`deleting volume "${name}"`);
+    const there = await this.#host.call('volumeClients', { name });
+    const connections = volume.connections + there.connections;
+    if (connections > 0) {
+      throw new CasemateError(
+        'ERR_VOLUME_IN_USE',
+        `volume "${name}" has ${connections} client connection(s)`,
+        { hint: 'Detach its clients first.', status: 409 },
+      );
+    }
+    if (!group.view.reigning) {
+      await this.#relay('delete', name, 0, null);
+      await this.#host.within(
+        group.waitFor(() => group.volumes.byName(name) === undefined),
+        `deleting volume "${name}" on this site`,
+      );
+      return;
+    }
+    if (group.volumes.count > 1) {
+      const record = documentRecord(recordKind.volumeRemove, 0, { volume: volume.number });
+      await this.#host.within(group.appendRecord(record), `deleting volume "${name}"`);
+    } else {
+      await this.#removeGroup(group);
+    }
+    this.#host.event('info', 'volume-deleted', group.groupName, `volume ${name}`);
+  }
+
+  /** Hands the volume's group over to the site that is not its primary now (R21). */
+  async switchover(name: string): Promise<void> {
+    const { group } = this.find(name);
+    if (!group.view.reigning) {
+      await this.#relay('switchover', name, 0, null);
+      await this.#host.within(
+        group.waitFor(() => group.view.reigning && group.view.takesReads),
+        `switching "${name}" over to ${this.#host.siteName}`,
+      );
+      return;
+    }
+    if (!group.view.inSyncWithPeer) {
+      throw new CasemateError(
+        'ERR_NOT_IN_SYNC',
+        `${this.#host.peerName} is not in sync with group "${group.groupName}"`,
+        { hint: '`casemate status` shows how far it is; switch over when it is in sync.' },
+      );
+    }
+    const { epoch } = group.view.config ?? { epoch: 0 };
+    group.switchover();
+    await this.#host.within(
+      group.waitFor(() => (group.view.config?.epoch ?? 0) > epoch),
+      `switching "${name}" over to ${this.#host.peerName}`,
+    );
+    if (group.view.config?.primary === this.#host.storeId) {
+      throw new CasemateError(
+        'ERR_SWITCHOVER',
+        `${this.#host.peerName} did not take "${name}" over in time; it stays here`,
+        { hint: 'Try again; `casemate events` shows what happened.', status: 409 },
+      );
+    }
+    this.#host.event('info', 'switchover', group.groupName, `to ${this.#host.peerName}`);
+  }
+
+  /** What is known before a forced promotion; changes nothing. */
+  evidence(name: string): PromotionEvidence {
+    const { group } = this.find(name);
+    const { view } = group;
+    const { config } = view;
+    const me = this.#host.storeId;
+    const inSyncHere = config?.inSync.includes(me) ?? false;
+    // Without this site's acceptor no configuration can have been won that leaves this site out.
+    const others = (config?.acceptors ?? []).filter((store) => store !== me);
+    const decidedElsewhere = others.length * 2 > (config?.acceptors.length ?? 0);
+    const mayHaveMore = !inSyncHere || decidedElsewhere;
+    const warnings: string[] = [];
+    if (view.reigning) warnings.push('this site is primary already');
+    if (this.#host.peerConnected) {
+      warnings.push(`${this.#host.peerName} is reachable: use \`casemate switchover\` instead`);
+    }
+    if (!inSyncHere) {
+      warnings.push('this site is not in sync: what it lacks is lost if it is promoted');
+    } else if (decidedElsewhere) {
+      warnings.push(
+        `${this.#host.peerName} may have gone on alone and acknowledged writes that are not here`,
+      );
+    }
+    warnings.push(
+      `${this.#host.peerName} must not serve clients meanwhile: if it does, the copies split`,
+    );
+    const evidence = {
+      volume: name,
+      group: group.groupName,
+      thisSite: this.#host.siteName,
+      lastCommon: { sequence: view.commit, digest: group.counters.checkpoint.digest },
+      lastCommonAtMs: group.counters.lastOnBothSitesMs,
+      ownEnd: view.end,
+      inSyncHere,
+      peerReachable: this.#host.peerConnected,
+      peerMayHaveAcknowledgedMore: mayHaveMore,
+      warnings,
+    };
+    return { ...evidence, confirmation: confirmationOf(evidence) };
+  }
+
+  /** Makes this site primary whatever the other one does (R35). Recorded. */
+  async forcePromote(name: string, confirmation: string): Promise<void> {
+    const { group } = this.find(name);
+    const evidence = this.evidence(name);
+    if (evidence.confirmation !== confirmation) {
+      throw new CasemateError(
+        'ERR_EVIDENCE_CHANGED',
+        `what was confirmed for "${name}" is no longer what is so`,
+        { hint: 'Look at the evidence again, then confirm it.', status: 409 },
+      );
+    }
+    if (group.view.reigning) {
+      throw new CasemateError('ERR_ALREADY_PRIMARY', `this site is primary of "${name}" already`, {
+        status: 409,
+      });
+    }
+    const me = this.#host.storeId;
+    const { view } = group;
+    const next = this.#host.newConfig({
+      epoch: (view.config?.epoch ?? 0) + 1,
+      primary: me,
+      inSync: [me],
+      acceptors: [me],
+      forced: view.end,
+    });
+    await this.#host.within(group.register.force(next), `promoting "${name}"`);
+    group.forced(next);
+    this.#host.event(
+      'warn',
+      'forced-promotion',
+      group.groupName,
+      `epoch ${next.epoch} forced at sequence ${view.end.sequence}; ` +
+        `${this.#host.peerName} ${evidence.peerMayHaveAcknowledgedMore ? 'may have' : 'has not'} ` +
+        'acknowledged more',
+    );
+    await this.#host.within(
+      group.waitFor(() => group.view.takesReads),
+      `serving "${name}" at ${this.#host.siteName}`,
+    );
+  }
+
+  /** Throws if this site could not hold such a volume. Also asked by the peer. */
+  checkNewVolume(name: string, sizeBytes: number, grows: boolean): void {
+    if (!volumeNamePattern.test(name)) {
+      throw new CasemateError('ERR_VOLUME_NAME', `"${name}" is no name for a volume`, {
+        hint: 'Use letters, digits, ".", "_" and "-", starting with a letter or digit.',
+      });
+    }
+    const { countMax, sizeBytesMax } = this.#host.limits;
+    if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 512 || sizeBytes % 512 !== 0) {
+      throw new CasemateError(
+        'ERR_VOLUME_SIZE',
+        `${sizeBytes} bytes is no size for a volume: it has to be a multiple of 512`,
+      );
+    }
+    if (sizeBytes > sizeBytesMax) {
+      throw new CasemateError(
+        'ERR_VOLUME_SIZE',
+        `${sizeBytes} bytes is more than volumes.sizeBytesMax of ${this.#host.siteName}, ` +
+          `${sizeBytesMax}`,
+      );
+    }
+    if (grows) return;
+    const volumes = [...this.#host.volumes()];
+    if (volumes.some(({ volume }) => volume.name === name)) {
+      throw new CasemateError('ERR_VOLUME_EXISTS', `there is a volume "${name}" already`, {
+        status: 409,
+      });
+    }
+    if (volumes.length >= countMax) {
+      throw new CasemateError(
+        'ERR_TOO_MANY_VOLUMES',
+        `${this.#host.siteName} has ${volumes.length} volumes, its limit (volumes.countMax)`,
+        { status: 409 },
+      );
+    }
+  }
+
+  async addVolume(groupName: string, name: string, sizeBytes: number): Promise<void> {
+    const group = [...this.#host.groups()].find((each) => each.groupName === groupName);
+    if (group === undefined) {
+      throw new CasemateError('ERR_NO_SUCH_GROUP', `there is no group "${groupName}"`, {
+        status: 404,
+      });
+    }
+    this.checkNewVolume(name, sizeBytes, false);
+    await this.#addVolume(group, name, sizeBytes);
+  }
+
+  async #addVolume(group: Group, name: string, sizeBytes: number): Promise<void> {
+    this.#needPeer(`creating volume "${name}"`);
+    await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
+    const there = group.waitFor(() => group.volumes.byName(name) !== undefined);
+    if (group.view.reigning) {
+      const record = volumeAdd(group, name, sizeBytes);
+      await this.#host.within(group.appendRecord(record), `creating volume "${name}"`);
+    } else {
+      await this.#relay('add', name, sizeBytes, group.groupName);
+    }
+    await this.#host.within(there, `creating volume "${name}" on this site`);
+  }
+
+  /** Wins the group's first configuration: both acceptors have to agree (R39). */
+  async #found(group: Group, name: string): Promise<void> {
+    const first = this.#host.newConfig({
+      epoch: 1,
+      primary: this.#host.storeId,
+      inSync: [this.#host.storeId],
+      acceptors: [...this.#host.acceptorsOf(group)],
+    });
+    try {
+      const won = await this.#host.within(
+        group.register.swap(undefined, first),
+        `agreeing on volume "${name}" with ${this.#host.peerName}`,
+      );
+      if (won.outcome !== 'won') {
+        throw new CasemateError('ERR_GROUP_EXISTS', `group of "${name}" exists already`);
+      }
+    } catch (error) {
+      await this.#host.dropGroup(group, 'delete-files');
+      throw error;
+    }
+    group.created(first);
+  }
+
+  async #removeGroup(group: Group): Promise<void> {
+    const { config } = group.view;
+    if (config === undefined || !group.view.takesWrites) {
+      throw new CasemateError(
+        'ERR_NOT_SERVING',
+        `group "${group.groupName}" does not serve: ${group.view.waitReason?.text ?? ''}`,
+        { hint: 'Delete the volume when it serves again.', status: 409 },
+      );
+    }
+    const { forced: _, ...rest } = config;
+    const next = this.#host.newConfig({ ...rest, epoch: config.epoch + 1, removed: true });
+    const result = await this.#host.within(
+      group.register.swap(config, next),
+      `removing group "${group.groupName}"`,
+    );
+    if (result.outcome === 'lost') {
+      throw new CasemateError(
+        'ERR_CONFIG_CHANGED',
+        `the configuration of "${group.groupName}" has just changed`,
+        { hint: 'Try again.', status: 409 },
+      );
+    }
+    await this.#host.dropGroup(group, 'delete-files');
+    await this.#host.call('groupRemoved', { groupId: group.groupId });
+  }
+
+  #needPeer(what: string): void {
+    if (this.#host.peerConnected && this.#host.peerStoreId !== undefined) return;
+    throw new CasemateError(
+      'ERR_PEER_NEEDED',
+      `${what} needs both sites, and ${this.#host.peerName} is not connected`,
+      { hint: '`casemate status` says why it is not connected.', status: 503 },
+    );
+  }
+
+  #checkPreferred(site: string | undefined): void {
+    if (site === undefined) return;
+    if (site === this.#host.siteName || site === this.#host.peerName) return;
+    throw new CasemateError(
+      'ERR_PREFERRED_SITE',
+      `preferred site "${site}" is neither ${this.#host.siteName} nor ${this.#host.peerName}`,
+    );
+  }
+
+  async #relay(
+    action: PeerCallParameters<'operate'>['action'],
+    name: string,
+    sizeBytes: number,
+    group: string | null,
+  ): Promise<void> {
+    this.#needPeer(`${action} of "${name}"`);
+    await this.#host.call('operate', { action, name, sizeBytes, group });
+  }
+}
+
+function volumeAdd(group: Group, name: string, sizeBytes: number) {
+  const document = { volume: group.volumes.nextNumber, name, sizeBytes };
+  return documentRecord(recordKind.volumeAdd, 0, document);
+}
+
+/** What was confirmed is what was shown: a short hash over the evidence. */
+function confirmationOf(evidence: Omit<PromotionEvidence, 'confirmation'>): string {
+  const { lastCommonAtMs: _, ...stable } = evidence;
+  return createHash('sha256').update(JSON.stringify(stable)).digest('hex').slice(0, 16);
+}

@@ -1,0 +1,80 @@
+/**
+ * What one site asks of the other on the control connection, besides sessions: the register's
+ * rounds (R4), which groups there are (R39), and operator actions that the other site has to carry
+ * out or agree to. Parameters come from outside the process and are checked here.
+ */
+import { type Static, type TSchema, Type } from '@sinclair/typebox';
+import { Value } from '@sinclair/typebox/value';
+import { CasemateError } from './errors.ts';
+
+const identifier = Type.String({ pattern: '^[0-9a-f]{32}$' });
+const name = Type.String({ minLength: 1, maxLength: 255 });
+
+export const groupDescription = Type.Object({
+  groupId: identifier,
+  name,
+  onPeerLoss: Type.Union([Type.Literal('suspend'), Type.Literal('preferred')]),
+  preferredSite: Type.Union([name, Type.Null()]),
+  createdAtMs: Type.Number(),
+  removed: Type.Boolean(),
+});
+export type GroupDescription = Static<typeof groupDescription>;
+
+/** Each call's parameters and result. */
+export const peerCalls = {
+  /** Groups that the asked site has or had. */
+  catalog: {
+    parameters: Type.Object({}),
+    result: Type.Object({ groups: Type.Array(groupDescription, { maxItems: 100_000 }) }),
+  },
+  /** Can the asked site hold a volume of this name and size? Throws if not. */
+  volumeCheck: {
+    parameters: Type.Object({ name, sizeBytes: Type.Number(), grows: Type.Boolean() }),
+    result: Type.Object({}),
+  },
+  /** The group exists now: join it. */
+  groupAnnounce: { parameters: groupDescription, result: Type.Object({}) },
+  /** The operator has deleted the group: its files go here as well. */
+  groupRemoved: { parameters: Type.Object({ groupId: identifier }), result: Type.Object({}) },
+  /** How many clients are attached to the volume at the asked site? */
+  volumeClients: {
+    parameters: Type.Object({ name }),
+    result: Type.Object({ connections: Type.Integer({ minimum: 0 }) }),
+  },
+  /** Carry out, as primary of the volume's group, what an operator asked of the other site. */
+  operate: {
+    parameters: Type.Object({
+      action: Type.Union([
+        Type.Literal('switchover'),
+        Type.Literal('resize'),
+        Type.Literal('delete'),
+        Type.Literal('add'),
+      ]),
+      name,
+      sizeBytes: Type.Number(),
+      group: Type.Union([name, Type.Null()]),
+    }),
+    result: Type.Object({}),
+  },
+} as const;
+
+export type PeerCallName = keyof typeof peerCalls;
+export type PeerCallParameters<Name extends PeerCallName> = Static<
+  (typeof peerCalls)[Name]['parameters']
+>;
+export type PeerCallResult<Name extends PeerCallName> = Static<(typeof peerCalls)[Name]['result']>;
+
+/** Gives `value` as what the schema says, or throws ERR_PEER_CALL that says what does not fit. */
+export function checked<Schema extends TSchema>(
+  schema: Schema,
+  value: unknown,
+  what: string,
+): Static<Schema> {
+  if (Value.Check(schema, value)) return value;
+  const first = Value.Errors(schema, value).First();
+  throw new CasemateError(
+    'ERR_PEER_CALL',
+    `${what} from the peer does not fit: ${first?.path ?? ''} ${first?.message ?? ''}`.trim(),
+    { hint: 'Both sites have to run the same version of Casemate.' },
+  );
+}

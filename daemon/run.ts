@@ -1,0 +1,87 @@
+/**
+ * The daemon process: a site with its NBD server and its HTTP API, from start to an orderly stop.
+ * `casemate run` and, twice, `casemate demo` come here.
+ */
+import { SiteMetrics } from '../metrics/site-metrics.ts';
+import { createApi } from './api/create-api.ts';
+import { parseAddress } from './config/address.ts';
+import type { Config } from './config/schema.ts';
+import { createLogger, type Logger } from './logger.ts';
+import { allocatedBytes, metricsSnapshot } from './metrics-snapshot.ts';
+import { NbdServer } from './nbd/server.ts';
+import { Site } from './site.ts';
+import type { Volume } from './volume/volume.ts';
+
+/** Clients' requests that are under way when the daemon is told to stop get so long. */
+const stopGraceMs = 2000;
+/** Exit code after a failed assertion: the state in memory can't be trusted, the log can. */
+const bugExitCode = 70;
+
+/** Runs one site until SIGTERM or SIGINT; resolves when everything is closed. */
+export async function runSite(config: Config): Promise<void> {
+  const logger = createLogger({ level: config.logging.level, site: config.site });
+  const bug = (error: unknown): void => {
+    logger.fatal({ err: error }, 'a contradiction inside the program; the process ends');
+    process.exit(bugExitCode);
+  };
+  process.on('uncaughtException', bug);
+  process.on('unhandledRejection', bug);
+  let nbd: NbdServer | undefined;
+  const site = await Site.open({
+    config,
+    logger: logger.child({ component: 'site' }),
+    bug,
+    volumeGone: (name) => nbd?.disconnectExport(name),
+  });
+  nbd = await serveClients(site, logger.child({ component: 'nbd' }));
+  const api = await serveOperators(site, logger.child({ component: 'api' }));
+  await site.start();
+  logger.info({ api: config.api.listen, nbd: config.nbd.unix }, 'serving');
+  const signal = await stopSignal();
+  logger.info({ signal }, 'stopping');
+  await nbd.close({ graceMs: stopGraceMs });
+  await api.close();
+  await site.close();
+  logger.info('stopped');
+}
+
+async function serveClients(site: Site, logger: Logger): Promise<NbdServer> {
+  const { nbd } = site.config;
+  const server = new NbdServer({
+    exports: site.groups,
+    limits: nbd,
+    logger,
+    nowMs: () => site.clock.nowMs(),
+  });
+  await server.listenUnix(nbd.unix);
+  const address = nbd.listen === undefined ? undefined : parseAddress(nbd.listen);
+  if (address !== undefined) await server.listenTcp(address.host, address.port);
+  return server;
+}
+
+async function serveOperators(
+  site: Site,
+  logger: Logger,
+): Promise<{ close: () => Promise<unknown> }> {
+  let allocated: ReadonlyMap<Volume, number> = new Map();
+  const metrics = new SiteMetrics(() => metricsSnapshot(site, allocated));
+  const api = createApi({
+    control: site,
+    metricsText: async () => {
+      allocated = await allocatedBytes(site);
+      return await metrics.text();
+    },
+    config: site.config,
+    logger,
+  });
+  const address = parseAddress(site.config.api.listen);
+  if (address === undefined) throw new Error('the configuration was checked');
+  await api.listen({ host: address.host, port: address.port });
+  return api;
+}
+
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+  });
+}

@@ -1,0 +1,225 @@
+/**
+ * The groups of this site: opened from the store at start, made when a volume is created or when
+ * the peer has one that this site lacks, dropped when a group is removed (R39). Also the directory
+ * in which the NBD server finds its exports.
+ */
+import { join } from 'node:path';
+import { CasRegister } from '../replication/register/cas-register.ts';
+import type { GroupId } from '../wal/frame.ts';
+import type { LogRecovery } from '../wal/log.ts';
+import type { AcceptorClients } from './acceptor-clients.ts';
+import { CasemateError } from './errors.ts';
+import type { BlockDevice, ExportDirectory } from './nbd/block-device.ts';
+import type { GroupDescription } from './peer-calls.ts';
+import type { StoredGroup } from './store/site-store.ts';
+import type { Group } from './volume/group.ts';
+import type { GroupContext } from './volume/group-context.ts';
+import { openGroup } from './volume/open-group.ts';
+import type { Volume } from './volume/volume.ts';
+
+export interface SiteGroupsOptions {
+  readonly context: GroupContext;
+  readonly siteName: string;
+  readonly bootId: string;
+  readonly acceptors: AcceptorClients;
+  /** A volume is gone: its clients are disconnected. */
+  readonly volumeGone: (name: string) => void;
+}
+
+export class SiteGroups implements ExportDirectory {
+  readonly #options: SiteGroupsOptions;
+  readonly #groups = new Map<GroupId, Group>();
+  /** Mode of each group, as the store has it. */
+  readonly #stored = new Map<GroupId, StoredGroup>();
+  #exports = new Map<string, { group: Group; volume: Volume }>();
+
+  constructor(options: SiteGroupsOptions) {
+    this.#options = options;
+  }
+
+  /** Opens all groups of the store with what the log's recovery found of them. */
+  async openAll(recovery: LogRecovery): Promise<void> {
+    const { store } = this.#options.context;
+    const checkpoints = store.loadCheckpoints();
+    for (const stored of store.groups()) {
+      if (stored.removed) continue;
+      await this.#open(stored, {
+        checkpoint: checkpoints.get(stored.groupId),
+        recovered: recovery.groups.get(stored.groupId),
+      });
+    }
+    this.#refreshExports();
+  }
+
+  get all(): IterableIterator<Group> {
+    return this.#groups.values();
+  }
+
+  get(groupId: GroupId): Group | undefined {
+    return this.#groups.get(groupId);
+  }
+
+  stored(groupId: GroupId): StoredGroup {
+    const stored = this.#stored.get(groupId);
+    if (stored === undefined) throw new Error(`group ${groupId} is not open`);
+    return stored;
+  }
+
+  *volumes(): IterableIterator<{ group: Group; volume: Volume }> {
+    for (const group of this.#groups.values()) {
+      for (const volume of group.volumes.all) yield { group, volume };
+    }
+  }
+
+  // --- ExportDirectory
+
+  find(name: string): BlockDevice | undefined {
+    if (name !== '') return this.#exports.get(name)?.volume;
+    if (this.#exports.size !== 1) return undefined;
+    const [only] = this.#exports.values();
+    return only?.volume;
+  }
+
+  list(): readonly BlockDevice[] {
+    return [...this.#exports.values()].map(({ volume }) => volume);
+  }
+
+  // --- making and dropping
+
+  /** The acceptors that a group's mode stands for (R6). */
+  acceptorsOf(group: StoredGroup, me: string, peer: string): readonly string[] {
+    if (group.onPeerLoss === 'suspend') return [me, peer];
+    return group.preferredSite === this.#options.siteName ? [me] : [peer];
+  }
+
+  describe(groupId: GroupId): GroupDescription {
+    const { name, onPeerLoss, preferredSite, createdAtMs, removed } = this.stored(groupId);
+    return {
+      groupId,
+      name,
+      onPeerLoss,
+      preferredSite: preferredSite ?? null,
+      createdAtMs,
+      removed,
+    };
+  }
+
+  /** All groups that this site has or had, for the peer. */
+  catalog(): GroupDescription[] {
+    return this.#options.context.store.groups().map((stored) => ({
+      groupId: stored.groupId,
+      name: stored.name,
+      onPeerLoss: stored.onPeerLoss,
+      preferredSite: stored.preferredSite ?? null,
+      createdAtMs: stored.createdAtMs,
+      removed: stored.removed,
+    }));
+  }
+
+  /** Makes a group that has no records yet: one of our own, or to join the peer's. */
+  async make(description: Omit<GroupDescription, 'removed'>): Promise<Group> {
+    const { context } = this.#options;
+    const { groupId, name, onPeerLoss, preferredSite, createdAtMs } = description;
+    const known = this.#groups.get(groupId);
+    if (known !== undefined) return known;
+    for (const group of this.#groups.values()) {
+      if (group.groupName !== name) continue;
+      throw new CasemateError('ERR_GROUP_EXISTS', `there is another group "${name}" here`, {
+        hint: 'Delete one of the two.',
+        status: 409,
+      });
+    }
+    context.store.createGroup({
+      groupId,
+      name,
+      onPeerLoss,
+      preferredSite: preferredSite ?? undefined,
+      createdAtMs,
+    });
+    const stored = context.store.groups().find((each) => each.groupId === groupId);
+    if (stored === undefined) throw new Error('the store keeps what it was given');
+    return await this.#open(stored, { checkpoint: undefined, recovered: undefined });
+  }
+
+  /** Ends a group here. Its files are deleted, or set aside if nobody here asked for it. */
+  async drop(group: Group, how: 'delete-files' | 'set-aside'): Promise<void> {
+    const { context } = this.#options;
+    this.#groups.delete(group.groupId);
+    this.#stored.delete(group.groupId);
+    this.#refreshExports();
+    const names = [...group.volumes.all].map(({ number }) => `${group.groupId}-${number}`);
+    await group.close();
+    context.store.removeGroup(group.groupId);
+    context.log.forget(group.groupId);
+    if (how === 'delete-files') {
+      await group.volumes.removeFiles();
+      return;
+    }
+    const aside = join(context.dataDirectory, 'removed');
+    await context.disk.makeDirectory(aside);
+    const files = await context.disk.list(context.dataDirectory);
+    for (const file of files) {
+      if (!names.some((name) => file.startsWith(`${name}.`))) continue;
+      await context.disk.rename(join(context.dataDirectory, file), join(aside, file));
+    }
+    await context.disk.syncDirectory(aside);
+    await context.disk.syncDirectory(context.dataDirectory);
+  }
+
+  /** The peer's list of groups: makes what is missing here, ends what was removed there. */
+  async takeCatalog(groups: readonly GroupDescription[]): Promise<void> {
+    const { context } = this.#options;
+    const had = new Map(context.store.groups().map((stored) => [stored.groupId, stored]));
+    for (const description of groups) {
+      const open = this.#groups.get(description.groupId);
+      if (description.removed) {
+        if (open === undefined) continue;
+        await this.drop(open, 'set-aside');
+        const text = 'was removed while this site was away; its data is kept in "removed"';
+        context.event('warn', 'group-removed', description.name, text);
+      } else if (open === undefined && had.get(description.groupId)?.removed !== true) {
+        await this.make(description);
+      }
+    }
+  }
+
+  async closeAll(): Promise<void> {
+    for (const group of this.#groups.values()) await group.close();
+  }
+
+  async #open(
+    stored: StoredGroup,
+    found: Pick<Parameters<typeof openGroup>[0], 'checkpoint' | 'recovered'>,
+  ): Promise<Group> {
+    const { context, acceptors, bootId } = this.#options;
+    const register = new CasRegister({
+      groupId: stored.groupId,
+      me: context.storeId,
+      bootId,
+      clients: () => acceptors.clients(),
+      random: () => context.random(),
+      delay: (ms) => context.delay(ms),
+    });
+    const group = await openGroup({
+      context,
+      stored,
+      ...found,
+      register,
+      tableChanged: () => this.#refreshExports(),
+      defaultAcceptors: (me, peer) => this.acceptorsOf(stored, me, peer),
+    });
+    this.#groups.set(stored.groupId, group);
+    this.#stored.set(stored.groupId, stored);
+    group.start();
+    return group;
+  }
+
+  #refreshExports(): void {
+    const before = this.#exports;
+    this.#exports = new Map();
+    for (const found of this.volumes()) this.#exports.set(found.volume.name, found);
+    for (const name of before.keys()) {
+      if (!this.#exports.has(name)) this.#options.volumeGone(name);
+    }
+  }
+}

@@ -1,0 +1,331 @@
+/**
+ * One site: everything that runs in the daemon, put together. Opening it recovers the log and the
+ * groups; `start` lets the world in (peer, clients, operators). What it says of itself is in
+ * `status.ts`, what operators do in `operations.ts`, the talk with the peer in
+ * `peer-conversation.ts`.
+ */
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { GroupConfig } from '../replication/core/config.ts';
+import { Acceptor } from '../replication/register/acceptor.ts';
+import { Log, type LogRecovery } from '../wal/log.ts';
+import { SystemDisk } from '../wal/system-disk.ts';
+import { AcceptorClients } from './acceptor-clients.ts';
+import { Checkpointer } from './checkpointer.ts';
+import type { Config } from './config/schema.ts';
+import { CasemateError } from './errors.ts';
+import type { Logger } from './logger.ts';
+import { Operations } from './operations.ts';
+import { PeerConversation } from './peer-conversation.ts';
+import { SiteGroups } from './site-groups.ts';
+import type {
+  CreateVolume,
+  PromotionEvidence,
+  SiteControl,
+  SiteEvent,
+  SiteStatus,
+  VolumeStatus,
+} from './site-status.ts';
+import { siteStatus, volumeStatus } from './status.ts';
+import { SiteStore } from './store/site-store.ts';
+import { randomId, systemClock, systemRandom, wallClockMs } from './system-clock.ts';
+import type { GroupContext } from './volume/group-context.ts';
+import { MemoryBudget } from './volume/memory-budget.ts';
+
+/** How often time-outs, heartbeats and checkpoints are looked after. */
+const tickMs = 50;
+/** An operator's action that takes longer is reported as not done. */
+const operationMsMax = 30_000;
+
+export interface SiteClock {
+  /** Monotonic milliseconds. */
+  nowMs(): number;
+  /** Milliseconds since 1970. */
+  wallMs(): number;
+}
+
+export interface SiteOptions {
+  readonly config: Config;
+  readonly logger: Logger;
+  /** A contradiction inside the program: the process has to end. */
+  readonly bug: (error: unknown) => void;
+  /** A volume is gone: its clients have to be disconnected. */
+  readonly volumeGone: (name: string) => void;
+}
+
+export class Site implements SiteControl {
+  readonly config: Config;
+  readonly startedAtMs: number;
+  readonly recovery: LogRecovery;
+  readonly groups: SiteGroups;
+  readonly peer: PeerConversation;
+  readonly operations: Operations;
+  readonly log: Log;
+  readonly store: SiteStore;
+  readonly memory: MemoryBudget;
+  readonly clock: SiteClock = { nowMs: systemClock.nowMs, wallMs: wallClockMs };
+  /** Why this site stopped serving for good (I8), if it did. */
+  failure: string | undefined;
+  readonly #logger: Logger;
+  readonly #checkpointer: Checkpointer;
+  #ticking: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  private constructor(parts: {
+    options: SiteOptions;
+    store: SiteStore;
+    log: Log;
+    recovery: LogRecovery;
+    bootId: string;
+    disk: SystemDisk;
+  }) {
+    const { options, store, log, bootId } = parts;
+    const { clock } = this;
+    this.config = options.config;
+    this.#logger = options.logger;
+    this.startedAtMs = clock.wallMs();
+    this.store = store;
+    this.log = log;
+    this.recovery = parts.recovery;
+    this.memory = new MemoryBudget(this.config.volumes.memoryBytesMax);
+    this.peer = new PeerConversation({ site: this, bootId, logger: options.logger });
+    const acceptors = new AcceptorClients({
+      own: new Acceptor({
+        storeId: store.storeId,
+        store: store.acceptors,
+        accepted: (groupId) => this.groups.get(groupId)?.readRegister(),
+      }),
+      ownStoreId: store.storeId,
+      mayPromise: () => this.failure === undefined,
+      call: (method, parameters) => this.peer.rawCall(method, parameters),
+      peerStoreId: () => this.peer.connectedStoreId,
+    });
+    this.groups = new SiteGroups({
+      context: this.#context(options, parts.disk, bootId),
+      siteName: this.config.site,
+      bootId,
+      acceptors,
+      volumeGone: options.volumeGone,
+    });
+    this.peer.serve(acceptors);
+    this.operations = new Operations(this.#operationsHost());
+    this.#checkpointer = new Checkpointer({
+      groups: () => this.groups.all,
+      store,
+      log,
+      intervalMs: this.config.log.checkpointMs,
+      logBytes: this.config.log.checkpointBytes,
+      nowMs: () => clock.nowMs(),
+      wallMs: () => clock.wallMs(),
+      failed: (error) => this.fail(error),
+    });
+    log.onFailure = (error) => this.fail(error);
+  }
+
+  /** Opens the data directory: recovers the log and all groups. Serves nobody yet. */
+  static async open(options: SiteOptions): Promise<Site> {
+    const { config, logger } = options;
+    const disk = new SystemDisk();
+    const store = SiteStore.open({
+      directory: config.dataDirectory,
+      cluster: config.cluster,
+      site: config.site,
+      eventsCountMax: config.events.countMax,
+    });
+    const started = systemClock.nowMs();
+    await disk.makeDirectory(join(config.dataDirectory, 'volumes'));
+    const { log, recovery } = await Log.open({
+      disk,
+      directory: join(config.dataDirectory, 'log'),
+      storeId: store.storeId,
+      segmentSizeBytes: config.log.segmentBytes,
+      sizeBytesMax: config.log.sizeBytes,
+      commitBytesMax: config.log.commitBytesMax,
+      marks: store.loadCheckpoints(),
+      nowMs: () => systemClock.nowMs(),
+    });
+    const bootId = randomId();
+    const site = new Site({ options, store, log, recovery, bootId, disk });
+    await site.groups.openAll(recovery);
+    const tookMs = Math.round(systemClock.nowMs() - started);
+    logger.info({ tookMs, recovery: recovery.report.text }, 'data directory opened');
+    return site;
+  }
+
+  /** Lets the peer in and starts to look after time. */
+  async start(): Promise<void> {
+    await this.peer.start();
+    this.#ticking = setInterval(() => this.#tick(), tickMs);
+    this.event('info', 'started', undefined, this.recovery.report.text);
+  }
+
+  /** Leaves everything durable and in order; bounded in time by the disk only. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#ticking);
+    await this.peer.close();
+    if (this.failure === undefined) await this.#checkpointer.run();
+    await this.#checkpointer.stop();
+    await this.groups.closeAll();
+    await this.log.close();
+    this.event('info', 'stopped', undefined, 'stopped in order');
+    this.store.close();
+  }
+
+  /** The log or a data file failed: nothing that follows can be trusted on this disk (I8, R33). */
+  fail(error: unknown): void {
+    if (this.failure !== undefined) return;
+    this.failure = error instanceof Error ? error.message : String(error);
+    this.#logger.fatal({ err: error }, 'the disk failed; this site serves nothing until restarted');
+    this.event('error', 'disk-failed', undefined, this.failure);
+    for (const group of this.groups.all) group.logFailed();
+  }
+
+  event(
+    level: 'info' | 'warn' | 'error',
+    code: string,
+    group: string | undefined,
+    text: string,
+  ): void {
+    this.#logger[level]({ code, group }, text);
+    this.store.events.append({ level, code, group, text, atMs: this.clock.wallMs() });
+  }
+
+  // --- SiteControl
+
+  status(): Promise<SiteStatus> {
+    return siteStatus(this);
+  }
+
+  events(options: { readonly limit: number }): readonly SiteEvent[] {
+    return this.store.events.list(options);
+  }
+
+  async createVolume(request: CreateVolume): Promise<VolumeStatus> {
+    const volume = await this.operations.create(request);
+    return volumeStatus(this, volume);
+  }
+
+  deleteVolume(name: string): Promise<void> {
+    return this.operations.delete(name);
+  }
+
+  async resizeVolume(name: string, sizeBytes: number): Promise<VolumeStatus> {
+    const volume = await this.operations.resize(name, sizeBytes);
+    return volumeStatus(this, volume);
+  }
+
+  switchover(name: string): Promise<void> {
+    return this.operations.switchover(name);
+  }
+
+  promotionEvidence(name: string): Promise<PromotionEvidence> {
+    return Promise.resolve(this.operations.evidence(name));
+  }
+
+  forcePromote(name: string, confirmation: string): Promise<void> {
+    return this.operations.forcePromote(name, confirmation);
+  }
+
+  #tick(): void {
+    for (const group of this.groups.all) group.tick();
+    if (this.failure === undefined) this.#checkpointer.tick();
+  }
+
+  #context(options: SiteOptions, disk: SystemDisk, bootId: string): GroupContext {
+    const { config } = this;
+    const { replication, volumes } = config;
+    return {
+      storeId: this.store.storeId,
+      boot: BigInt(`0x${bootId.slice(0, 16)}`),
+      disk,
+      log: this.log,
+      store: this.store,
+      link: this.peer,
+      memory: this.memory,
+      times: replication,
+      limits: {
+        inFlightBytesMax: replication.inFlightBytesMax,
+        applyBacklogBytesMax: volumes.applyBacklogBytesMax,
+        checksumCacheBytesMax: volumes.checksumCacheBytesMax,
+        applyConcurrency: volumes.applyConcurrency,
+        holdMsMax: config.suspend.maxMs,
+      },
+      dataDirectory: join(config.dataDirectory, 'volumes'),
+      nowMs: () => this.clock.nowMs(),
+      wallMs: () => this.clock.wallMs(),
+      delay: (ms) => delay(ms),
+      random: () => systemRandom.fraction(),
+      randomId,
+      event: (level, code, group, text) => this.event(level, code, group, text),
+      failed: (error) => this.fail(error),
+      bug: options.bug,
+    };
+  }
+
+  #operationsHost(): ConstructorParameters<typeof Operations>[0] {
+    const { config, store, groups, peer } = this;
+    return {
+      siteName: config.site,
+      peerName: config.peer.site,
+      storeId: store.storeId,
+      get peerStoreId() {
+        return store.peerStoreId;
+      },
+      get peerConnected() {
+        return peer.connected;
+      },
+      limits: config.volumes,
+      defaults: {
+        onPeerLoss: config.replication.onPeerLoss,
+        preferredSite: config.replication.preferredSite,
+      },
+      volumes: () => groups.volumes(),
+      groups: () => groups.all,
+      makeGroup: (description) =>
+        groups.make({
+          ...description,
+          groupId: randomId(),
+          preferredSite: description.preferredSite ?? null,
+          createdAtMs: this.clock.wallMs(),
+        }),
+      describe: (group) => groups.describe(group.groupId),
+      acceptorsOf: (group) =>
+        groups.acceptorsOf(
+          groups.stored(group.groupId),
+          store.storeId,
+          store.peerStoreId ?? store.storeId,
+        ),
+      dropGroup: (group, how) => groups.drop(group, how),
+      newConfig: (fields): GroupConfig => ({
+        ...fields,
+        epochId: randomId(),
+        leaseMs: config.replication.leaseMs,
+        graceMs: config.replication.graceMs,
+      }),
+      call: (method, parameters) => peer.call(method, parameters),
+      event: (level, code, group, text) => this.event(level, code, group, text),
+      within: (promise, what) => within(promise, what),
+    };
+  }
+}
+
+/** Gives the result of `promise`, or throws ERR_TIMEOUT: what was begun may still be finished. */
+async function within<Result>(promise: Promise<Result>, what: string): Promise<Result> {
+  const abort = new AbortController();
+  const late = delay(operationMsMax, undefined, { signal: abort.signal }).then(() => {
+    throw new CasemateError('ERR_TIMEOUT', `${what} took longer than ${operationMsMax} ms`, {
+      hint: 'It may still be finished later: `casemate status` shows how it stands.',
+      status: 504,
+    });
+  });
+  late.catch(() => {
+    // Aborted because the promise was settled first.
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    abort.abort();
+  }
+}

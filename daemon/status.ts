@@ -1,0 +1,162 @@
+/** What a site says of itself, gathered from its parts when somebody asks. */
+import { healthProblems } from '../metrics/health.ts';
+import type { PeerState } from '../replication/core/events.ts';
+import type { Site } from './site.ts';
+import type { GroupStatus, PeerCopyStatus, SiteStatus, VolumeStatus } from './site-status.ts';
+import { softwareVersion } from './version.ts';
+import type { Group } from './volume/group.ts';
+import type { Volume } from './volume/volume.ts';
+import { waitReasons } from './wait-reasons.ts';
+
+/** The whole status of a site. */
+export async function siteStatus(site: Site): Promise<SiteStatus> {
+  const { config, log, store, clock, peer } = site;
+  const stats = log.stats();
+  const groups = await Promise.all([...site.groups.all].map((group) => groupStatus(site, group)));
+  const status: Omit<SiteStatus, 'problems'> = {
+    site: config.site,
+    cluster: config.cluster,
+    version: softwareVersion,
+    storeId: store.storeId,
+    startedAtMs: site.startedAtMs,
+    nowMs: clock.wallMs(),
+    peer: {
+      name: config.peer.site,
+      address: config.peer.address,
+      connected: peer.connected,
+      sinceMs: peer.sinceMs,
+      roundTripMs: peer.stats().roundTripMs,
+      problem: peer.problem,
+    },
+    log: {
+      sizeBytes: stats.sizeBytes,
+      limitBytes: stats.limitBytes,
+      usedBytes: stats.usedBytes,
+      failed: site.failure,
+      recovery: site.recovery.report.text,
+    },
+    groups: groups.sort((left, right) => left.name.localeCompare(right.name)),
+  };
+  return { ...status, problems: healthProblems(status) };
+}
+
+/** One volume, as the lists show it. */
+export async function volumeStatus(site: Site, volume: Volume): Promise<VolumeStatus> {
+  const { nbd } = site.config;
+  const uris = [`nbd+unix:///${volume.name}?socket=${nbd.unix}`];
+  if (nbd.listen !== undefined) uris.push(`nbd://${nbd.listen}/${volume.name}`);
+  const { group } = site.operations.find(volume.name);
+  return {
+    name: volume.name,
+    group: group.groupName,
+    sizeBytes: volume.sizeBytes,
+    allocatedBytes: await volume.store.allocatedBytes(),
+    clientConnections: volume.connections,
+    exportUri: uris,
+  };
+}
+
+async function groupStatus(site: Site, group: Group): Promise<GroupStatus> {
+  const { view, counters } = group;
+  const stored = site.groups.stored(group.groupId);
+  const nowMs = site.clock.nowMs();
+  const wait = waitOf(site, group, nowMs);
+  const volumes = [...group.volumes.all];
+  return {
+    id: group.groupId,
+    name: group.groupName,
+    role: view.role,
+    primarySite: siteOf(site, view.config?.primary),
+    inSyncSites: (view.config?.inSync ?? []).map((store) => siteOf(site, store) ?? 'unknown'),
+    epoch: view.config?.epoch ?? 0,
+    onPeerLoss: stored.onPeerLoss,
+    preferredSite: stored.preferredSite ?? undefined,
+    serves: servesClients(group),
+    wait,
+    peer: peerCopy(site, view.peer, nowMs),
+    inSync: view.inSyncWithPeer,
+    end: view.end,
+    commit: view.commit,
+    applied: Math.min(group.volumes.appliedThrough, view.commit),
+    checkpoint: counters.checkpoint,
+    checkpointAtMs: counters.checkpointAtMs,
+    unacknowledgedBytes: group.inFlightBytes,
+    applyBacklogBytes: group.volumes.backlogBytes,
+    heldRequests: group.desk.heldRequests,
+    lastOnBothSitesMs: counters.lastOnBothSitesMs,
+    suspendedMsTotal: counters.suspendedMs(nowMs),
+    volumes: await Promise.all(volumes.map((volume) => volumeStatus(site, volume))),
+  };
+}
+
+/** Clients of this site are answered: here, or by passing their requests on to the primary. */
+export function servesClients(group: Group): boolean {
+  const { view } = group;
+  if (group.counters.stalled !== undefined) return false;
+  if (view.reigning) return view.takesWrites && view.takesReads;
+  return view.joinedSession !== undefined;
+}
+
+/** Code of what the group's clients wait for; undefined when they are served. */
+export function waitCodeOf(group: Group): string | undefined {
+  if (group.counters.stalled !== undefined) return 'disk-full';
+  return servesClients(group) ? undefined : group.view.waitReason?.code;
+}
+
+function waitOf(site: Site, group: Group, nowMs: number): GroupStatus['wait'] {
+  const { view, counters } = group;
+  const wallMs = site.clock.wallMs();
+  if (counters.stalled !== undefined) {
+    const { clears, command } = waitReasons['disk-full'];
+    return { code: 'disk-full', text: counters.stalled, sinceMs: wallMs, clears, command };
+  }
+  const reason = view.waitReason;
+  if (reason === undefined || servesClients(group)) return undefined;
+  const { clears, command } = waitReasons[reason.code];
+  const sinceMs = wallMs - (nowMs - (view.waitSinceMs ?? nowMs));
+  return { code: reason.code, text: reason.text, sinceMs, clears, command };
+}
+
+function siteOf(site: Site, storeId: string | undefined): string | undefined {
+  if (storeId === undefined) return undefined;
+  if (storeId === site.store.storeId) return site.config.site;
+  if (storeId === site.store.peerStoreId) return site.config.peer.site;
+  return undefined;
+}
+
+function peerCopy(site: Site, state: PeerState, nowMs: number): PeerCopyStatus {
+  const name = site.config.peer.site;
+  const say = (text: string, remainingRecords = 0): PeerCopyStatus => ({
+    state: state.kind,
+    text,
+    remainingRecords,
+  });
+  switch (state.kind) {
+    case 'disconnected': {
+      const seconds = ((nowMs - state.sinceMs) / 1000).toFixed(1);
+      return say(`no session with ${name} for ${seconds} s`);
+    }
+    case 'handshaking':
+      return say(`comparing histories with ${name}`);
+    case 'catching-up':
+      return say(
+        `catching up from the log, ${state.remainingRecords} records to go`,
+        state.remainingRecords,
+      );
+    case 'resync-needed':
+      return say(
+        'the log no longer reaches back to what both sites have in common: ' +
+          'a full copy is needed, which this version cannot make',
+      );
+    case 'waited-for':
+      return say(`caught up; ${name} acknowledges every write and is about to count as in sync`);
+    case 'in-sync':
+      return say(`in sync with ${name}, proven by the digest`);
+    case 'refused':
+      return say(state.text);
+    default: {
+      const never: never = state;
+      throw new Error(`no such state ${JSON.stringify(never)}`);
+    }
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * What a group needs of the site it lives on. One object for all groups of a site; tests and the
+ * simulator make their own.
+ */
+import type { CoreTimes } from '../../replication/core/events.ts';
+import type { PeerLink } from '../../replication/link/peer-link.ts';
+import type { Disk } from '../../wal/disk.ts';
+import type { EpochId, StoreId } from '../../wal/frame.ts';
+import type { Log } from '../../wal/log.ts';
+import type { SiteStore } from '../store/site-store.ts';
+import type { MemoryBudget } from './memory-budget.ts';
+
+/** The part of the link that groups use. */
+export type GroupLink = Pick<
+  PeerLink,
+  'setWilling' | 'closeSession' | 'send' | 'sendFrame' | 'sendForward' | 'sendForwardReply'
+>;
+
+export interface GroupLimits {
+  /** Bytes of frames that are formed and not yet committed. */
+  readonly inFlightBytesMax: number;
+  /** Bytes committed and not yet in the data files. */
+  readonly applyBacklogBytesMax: number;
+  readonly checksumCacheBytesMax: number;
+  readonly applyConcurrency: number;
+  /** How long a request is held while the group can't serve; 0 for ever. */
+  readonly holdMsMax: number;
+}
+
+export interface GroupContext {
+  readonly storeId: StoreId;
+  /** Random, new with each life of the process. */
+  readonly boot: bigint;
+  readonly disk: Disk;
+  readonly log: Log;
+  readonly store: SiteStore;
+  readonly link: GroupLink;
+  readonly memory: MemoryBudget;
+  readonly times: CoreTimes;
+  readonly limits: GroupLimits;
+  readonly dataDirectory: string;
+  /** Monotonic clock, milliseconds. */
+  nowMs(): number;
+  /** Wall clock, milliseconds since 1970. */
+  wallMs(): number;
+  delay(ms: number): Promise<void>;
+  random(): number;
+  randomId(): EpochId;
+  event(level: 'info' | 'warn' | 'error', code: string, group: string, text: string): void;
+  /** The data files can't be trusted any more (I8): the site stops serving. */
+  failed(error: unknown): void;
+  /** An assertion or another programming error: the process ends, with its log intact. */
+  bug(error: unknown): void;
+}

@@ -1,0 +1,242 @@
+/**
+ * Brings a group to life when the site starts (or when the group is made): its volumes as of the
+ * checkpoint, then every committed record after it from the log, and in memory what may be
+ * committed or not, which only the peer or the register can tell (I3, R8, R23).
+ */
+import type { GroupConfig, RecoveredGroup } from '../../replication/core/config.ts';
+import { GroupCore } from '../../replication/core/group-core.ts';
+import type { CasRegister } from '../../replication/register/cas-register.ts';
+import { emptyHistoryDigest, type Frame, type HistoryPoint, recordKind } from '../../wal/frame.ts';
+import { LatencyHistogram } from '../../wal/latency-histogram.ts';
+import type { RecoveredLogGroup } from '../../wal/log.ts';
+import { VolumeStore } from '../../wal/volume-store.ts';
+import type { StoredCheckpoint, StoredGroup } from '../store/site-store.ts';
+import { Group } from './group.ts';
+import type { GroupContext } from './group-context.ts';
+import { GroupVolumes, type GroupVolumesHost } from './group-volumes.ts';
+import { parseConfig } from './record-payloads.ts';
+import { Volume, type VolumeCounters, type VolumeHost } from './volume.ts';
+
+/** How much of the log is read at once while it is replayed. */
+const replayBytes = 16 * 1024 * 1024;
+
+export interface OpenGroupOptions {
+  readonly context: GroupContext;
+  readonly stored: StoredGroup;
+  readonly checkpoint: StoredCheckpoint | undefined;
+  readonly recovered: RecoveredLogGroup | undefined;
+  readonly register: CasRegister;
+  /** Exports come and go with the volumes. */
+  readonly tableChanged: () => void;
+  /** The list of acceptors that the group's mode stands for (R6), once the peer's store is known. */
+  readonly defaultAcceptors: (me: string, peer: string) => readonly string[];
+}
+
+/** Opens a group; when it resolves its data files have everything known to be committed. */
+export async function openGroup(options: OpenGroupOptions): Promise<Group> {
+  const { context, stored, checkpoint, recovered } = options;
+  const start = checkpoint?.checkpoint ?? { sequence: 0, digest: emptyHistoryDigest };
+  const end = recovered?.end ?? start;
+  const config = lastConfig(checkpoint?.config, recovered);
+  const commit = knownCommit(context.storeId, start, end, config, recovered);
+  const tail: Frame[] = [];
+  const replay: Frame[] = [];
+  const state: RecoveredGroup = {
+    end,
+    checkpoint: start,
+    commit,
+    config,
+    epochHistory: [...(checkpoint?.epochHistory ?? []), ...laterEpochs(start, recovered)],
+    acknowledgedMark: checkpoint?.acknowledgedMark ?? 0,
+    base: stored.base,
+    flags: {
+      ...stored.flags,
+      damaged: stored.flags.damaged || recovered?.damaged !== undefined,
+    },
+  };
+  const host = groupVolumesHost(options);
+  const volumes = new GroupVolumes(host.host);
+  await volumes.load(checkpoint?.volumes ?? [], start.sequence);
+  if (recovered?.damaged === undefined) {
+    await replayLog(context, stored.groupId, { start, commit, end }, volumes, replay, tail);
+  }
+  const core = new GroupCore({
+    storeId: context.storeId,
+    groupId: stored.groupId,
+    recovered: { ...state, commit: commitBoundary(commit, tail, start) },
+    times: context.times,
+    nowMs: context.nowMs(),
+    logStart: () => context.log.firstSequence(stored.groupId),
+    volumes: () => [...volumes.all].map(({ number, sizeBytes }) => ({ volume: number, sizeBytes })),
+    digestAt: (sequence) => context.log.digestAt(stored.groupId, sequence),
+    random: () => context.random(),
+    defaultAcceptors: options.defaultAcceptors,
+  });
+  const group = new Group(
+    context,
+    { groupId: stored.groupId, name: stored.name },
+    {
+      core,
+      register: options.register,
+      makeVolumes: (made) => {
+        host.attach(made);
+        return volumes;
+      },
+      tail,
+      end,
+    },
+  );
+  group.counters.checkpoint = start;
+  group.counters.checkpointAtMs = context.wallMs();
+  group.history.begin(checkpoint?.epochHistory ?? [], checkpoint?.config);
+  for (const frame of replay) group.replayed(frame);
+  group.retain(start);
+  return group;
+}
+
+/** The configuration of the last epochStart record at or before the log's end (R8). */
+function lastConfig(
+  atCheckpoint: GroupConfig | undefined,
+  recovered: RecoveredLogGroup | undefined,
+): GroupConfig | undefined {
+  if (recovered?.lastEpochStart === undefined) return atCheckpoint;
+  return parseConfig(recovered.lastEpochStart);
+}
+
+function laterEpochs(start: HistoryPoint, recovered: RecoveredLogGroup | undefined) {
+  return (recovered?.epochs ?? []).filter((entry) => entry.firstSequence > start.sequence);
+}
+
+/** R23: what is certainly committed, as far as this site can tell from its own disk. */
+function knownCommit(
+  me: string,
+  start: HistoryPoint,
+  end: HistoryPoint,
+  config: GroupConfig | undefined,
+  recovered: RecoveredLogGroup | undefined,
+): number {
+  const alone = config !== undefined && config.inSync.length === 1 && config.inSync[0] === me;
+  if (alone && config.primary === me) return end.sequence;
+  return Math.max(start.sequence, Math.min(recovered?.lastFrameCommit ?? 0, end.sequence));
+}
+
+/** The commit point moved down to the end of a frame, which is where histories are compared. */
+function commitBoundary(commit: number, tail: readonly Frame[], start: HistoryPoint): number {
+  const first = tail[0];
+  const boundary = first === undefined ? commit : first.firstSequence - 1;
+  return Math.max(start.sequence, Math.min(commit, boundary));
+}
+
+async function replayLog(
+  context: GroupContext,
+  groupId: string,
+  points: { readonly start: HistoryPoint; readonly commit: number; readonly end: HistoryPoint },
+  volumes: GroupVolumes,
+  replayed: Frame[],
+  tail: Frame[],
+): Promise<void> {
+  let position = points.start.sequence;
+  volumes.setReplaying(true);
+  while (position < points.end.sequence) {
+    const frames = await context.log.readFrames(groupId, position, replayBytes);
+    for (const frame of frames) {
+      if (frame.lastSequence <= points.commit) {
+        await new Promise<void>((resolve) => volumes.commit(frame, resolve));
+        replayed.push(pointOnly(frame));
+      } else {
+        tail.push(frame);
+      }
+      position = frame.lastSequence;
+    }
+    await volumes.idle();
+  }
+  volumes.setReplaying(false);
+}
+
+/** Of a frame that was replayed only its place in history is still needed: let go of its data. */
+function pointOnly(frame: Frame): Frame {
+  const first = frame.records[0];
+  const keep = first !== undefined && first.kind === recordKind.epochStart;
+  return { ...frame, records: keep ? [first] : [], bytes: [] };
+}
+
+function groupVolumesHost(options: OpenGroupOptions): {
+  host: GroupVolumesHost;
+  attach: (group: Group) => void;
+} {
+  const { context, stored } = options;
+  let group: Group | undefined;
+  const stallText = 'the file system of the data directory is full; writes wait for room';
+  const host: GroupVolumesHost = {
+    openStore: (volume, sizeBytes) =>
+      VolumeStore.open({
+        disk: context.disk,
+        directory: context.dataDirectory,
+        name: `${stored.groupId}-${volume}`,
+        sizeBytes,
+        checksumCacheBytesMax: context.limits.checksumCacheBytesMax,
+        applyConcurrency: context.limits.applyConcurrency,
+        nowMs: () => context.nowMs(),
+        onProgress: () => group?.progressed(),
+        onFailure: (error) => context.failed(error),
+        onStall: (error) => {
+          group?.counters.noteStalled(error === undefined ? undefined : stallText);
+          if (error === undefined) context.event('info', 'disk-room', stored.name, 'room again');
+          else context.event('error', 'disk-full', stored.name, stallText);
+        },
+        delay: (ms) => context.delay(ms),
+      }),
+    makeVolume: (entry, store) => {
+      return new Volume({
+        number: entry.volume,
+        name: entry.name,
+        sizeBytes: entry.sizeBytes,
+        store,
+        host: lateHost(() => group, stored.name, context),
+        counters: newCounters(),
+      });
+    },
+    tableChanged: options.tableChanged,
+    failed: (error) => context.failed(error),
+  };
+  return {
+    host,
+    attach: (made) => {
+      group = made;
+    },
+  };
+}
+
+/** The volume's view of its group; the group is made after the volumes it starts with. */
+function lateHost(
+  group: () => Group | undefined,
+  groupName: string,
+  context: GroupContext,
+): VolumeHost {
+  return {
+    groupName,
+    mayRead: () => group()?.mayRead() ?? false,
+    submit: (volume, request) => {
+      const made = group();
+      if (made === undefined) throw new Error('a request before its group was open');
+      made.submit(volume, request);
+    },
+    get congested() {
+      return group()?.congested ?? true;
+    },
+    whenRoom: (resume) => context.memory.whenRoom(resume),
+    nowMs: () => context.nowMs(),
+    readFailed: (volume, error) => group()?.readFailed(volume, error),
+  };
+}
+
+function newCounters(): VolumeCounters {
+  return {
+    operations: { read: 0, write: 0, writeZeroes: 0, trim: 0, flush: 0 },
+    readBytes: 0,
+    writtenBytes: 0,
+    errors: 0,
+    readLatency: new LatencyHistogram(),
+    writeLatency: new LatencyHistogram(),
+  };
+}

@@ -1,0 +1,163 @@
+/**
+ * Sends a group's frames to the joined peer, in order, without a gap: from memory while the peer
+ * keeps up, from the log while it does not. Between the two there is no mode to get wrong: a frame
+ * after the cursor is taken from the tail in memory if it is there, else read from the log.
+ *
+ * What is sent and not acknowledged is bounded by a window, so a peer whose disk is slow fills
+ * neither its own memory nor ours (I9).
+ */
+import type { Frame, GroupId, HistoryPoint } from '../../wal/frame.ts';
+import { Queue } from './queue.ts';
+
+export interface PeerSenderHost {
+  readonly groupId: GroupId;
+  /** Number for the next frame, from the core. */
+  nextNumber(): number;
+  sendFrame(session: number, number: number, frame: Frame): void;
+  /** Tells the core what was sent. */
+  sent(session: number, number: number, sent: HistoryPoint): void;
+  readFrames(afterSequence: number, budgetBytes: number): Promise<readonly Frame[]>;
+  /** The log no longer has what the peer needs: the session has to start anew. */
+  logGone(session: number, error: Error): void;
+}
+
+export class PeerSender {
+  readonly #host: PeerSenderHost;
+  readonly #windowBytesMax: number;
+  readonly #readBudgetBytes: number;
+  #session: number | undefined;
+  #cursor: HistoryPoint = { sequence: 0, digest: '' };
+  #end = 0;
+  #reading = false;
+  /** Newest frames, kept while a session is open and bounded by the window. */
+  readonly #tail = new Queue<Frame>();
+  #tailBytes = 0;
+  /** Sent and not yet acknowledged. */
+  readonly #unacknowledged = new Queue<{ lastSequence: number; sizeBytes: number }>();
+  #unacknowledgedBytes = 0;
+
+  constructor(host: PeerSenderHost, windowBytesMax: number) {
+    this.#host = host;
+    this.#windowBytesMax = windowBytesMax;
+    this.#readBudgetBytes = Math.min(windowBytesMax, 4 * 1024 * 1024);
+  }
+
+  /** Starts to send everything after `from`; `end` is the group's newest sequence. */
+  start(session: number, from: HistoryPoint, end: number, inMemory: Iterable<Frame>): void {
+    this.stop();
+    this.#session = session;
+    this.#cursor = from;
+    this.#end = end;
+    for (const frame of inMemory) this.#keep(frame);
+    this.#pump();
+  }
+
+  stop(): void {
+    this.#session = undefined;
+    this.#tail.drain();
+    this.#tailBytes = 0;
+    this.#unacknowledged.drain();
+    this.#unacknowledgedBytes = 0;
+  }
+
+  /** A frame was formed at the group's end. Sent at once if the peer keeps up. */
+  formed(frame: Frame): void {
+    this.#end = frame.lastSequence;
+    if (this.#session === undefined) return;
+    this.#keep(frame);
+    this.#pump();
+  }
+
+  /** The peer's log has everything up to `sequence`. */
+  acknowledged(sequence: number): void {
+    for (;;) {
+      const oldest = this.#unacknowledged.peek();
+      if (oldest === undefined || oldest.lastSequence > sequence) break;
+      this.#unacknowledged.shift();
+      this.#unacknowledgedBytes -= oldest.sizeBytes;
+    }
+    this.#pump();
+  }
+
+  /** More of the log is durable, so more of it can be read. */
+  wake(): void {
+    this.#pump();
+  }
+
+  /** The last record sent on the session. */
+  get cursor(): HistoryPoint {
+    return this.#cursor;
+  }
+
+  get unacknowledgedBytes(): number {
+    return this.#unacknowledgedBytes;
+  }
+
+  #keep(frame: Frame): void {
+    this.#tail.push(frame);
+    this.#tailBytes += frame.sizeBytes;
+    while (this.#tailBytes > this.#windowBytesMax && this.#tail.length > 1) {
+      this.#tailBytes -= this.#tail.shift()?.sizeBytes ?? 0;
+    }
+  }
+
+  #pump(): void {
+    while (this.#session !== undefined && !this.#reading) {
+      if (this.#cursor.sequence >= this.#end) return;
+      if (this.#unacknowledgedBytes >= this.#windowBytesMax) return;
+      const next = this.#nextInMemory();
+      if (next === undefined) {
+        this.#read(this.#session);
+        return;
+      }
+      this.#send(this.#session, next);
+    }
+  }
+
+  #nextInMemory(): Frame | undefined {
+    for (;;) {
+      const frame = this.#tail.peek();
+      if (frame === undefined || frame.firstSequence > this.#cursor.sequence + 1) return undefined;
+      this.#tail.shift();
+      this.#tailBytes -= frame.sizeBytes;
+      if (frame.firstSequence === this.#cursor.sequence + 1) return frame;
+    }
+  }
+
+  #send(session: number, frame: Frame): void {
+    const number = this.#host.nextNumber();
+    this.#cursor = { sequence: frame.lastSequence, digest: frame.digestAfter };
+    this.#unacknowledged.push({ lastSequence: frame.lastSequence, sizeBytes: frame.sizeBytes });
+    this.#unacknowledgedBytes += frame.sizeBytes;
+    this.#host.sendFrame(session, number, frame);
+    this.#host.sent(session, number, this.#cursor);
+  }
+
+  #read(session: number): void {
+    this.#reading = true;
+    const after = this.#cursor.sequence;
+    this.#host.readFrames(after, this.#readBudgetBytes).then(
+      (frames) => {
+        this.#reading = false;
+        if (this.#session === session && this.#cursor.sequence === after) {
+          for (const frame of frames) {
+            // The frames in memory may have caught up with the reading.
+            if (frame.firstSequence === this.#cursor.sequence + 1) this.#send(session, frame);
+          }
+          // Nothing durable yet after the cursor: the next frame formed or acknowledged goes on.
+          if (frames.length === 0) return;
+        }
+        this.#pump();
+      },
+      (error: unknown) => {
+        this.#reading = false;
+        if (this.#session !== session) {
+          this.#pump();
+          return;
+        }
+        this.stop();
+        this.#host.logGone(session, error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+  }
+}

@@ -1,0 +1,371 @@
+/**
+ * Where a group's requests wait: writes for a place in the order, reads for the right to be
+ * answered, and both, at a site that is not primary, for the peer to do them (R37, R38).
+ *
+ * A write is in one of these places, and moves only along these arrows:
+ *
+ *     queued ──> frame in flight ──> answered (committed)
+ *       │  ^          │ cut
+ *       v  │ refused  v
+ *     unresolved: passed on to the primary, or in a frame that was cut
+ *
+ * An unresolved write may or may not have been executed. It is found in a frame (then it waits for
+ * that frame's commit), answered by the primary, or, once this site's log has everything that the
+ * primary had when the session began, known not to have been executed, and queued again (R37).
+ */
+import type { ForwardReply, ForwardRequest } from '../../replication/link/forward-format.ts';
+import { type Frame, type LogRecord, recordKind } from '../../wal/frame.ts';
+import { type BlockError, type BlockRequest, blockError } from '../nbd/block-device.ts';
+import { statusExtents } from './group-volumes.ts';
+import type { MemoryBudget } from './memory-budget.ts';
+import { Queue } from './queue.ts';
+import type { Volume } from './volume.ts';
+import type { WritePart } from './write-part.ts';
+import { splitRequest } from './write-request.ts';
+
+export interface RequestDeskHost {
+  /** Identifies this life of the process in the origins of its records. */
+  readonly boot: bigint;
+  readonly memory: MemoryBudget;
+  /** 0: hold for ever. */
+  readonly holdMsMax: number;
+  nowMs(): number;
+  takesWrites(): boolean;
+  mayRead(): boolean;
+  /** The session on which requests can be passed on to the primary, if there is one. */
+  standbySession(): number | undefined;
+  forward(session: number, request: ForwardRequest): void;
+  wakeLog(): void;
+  readFailed(volume: Volume, error: unknown): void;
+}
+
+interface WaitingRequest {
+  readonly volume: Volume;
+  readonly request: BlockRequest;
+}
+
+interface Unresolved {
+  readonly part: WritePart;
+  /** The session it was passed on with; undefined once that is closed. */
+  session: number | undefined;
+}
+
+export class RequestDesk {
+  readonly #host: RequestDeskHost;
+  readonly #queued = new Queue<WritePart>();
+  readonly #unresolved = new Map<number, Unresolved>();
+  readonly #held = new Queue<WaitingRequest>();
+  readonly #passedOn = new Map<number, WaitingRequest & { readonly session: number }>();
+  #number = 0;
+
+  constructor(host: RequestDeskHost) {
+    this.#host = host;
+  }
+
+  /** Requests that wait for anything but the log: shown in status. */
+  get heldRequests(): number {
+    const queued = this.#host.takesWrites() ? 0 : this.#queued.length;
+    return queued + this.#unresolved.size + this.#held.length + this.#passedOn.size;
+  }
+
+  get hasQueued(): boolean {
+    return this.#queued.length > 0;
+  }
+
+  submit(volume: Volume, request: BlockRequest): void {
+    switch (request.command) {
+      case 'write':
+      case 'writeZeroes':
+      case 'trim':
+        this.#submitWrite(volume, request);
+        return;
+      case 'flush':
+        // Whatever was answered is on stable storage on every in-sync site already (I1).
+        volume.counters.operations.flush += 1;
+        request.complete(blockError.none);
+        return;
+      case 'cache':
+        request.complete(blockError.none);
+        return;
+      case 'read':
+      case 'status':
+        this.#submitRead({ volume, request });
+        return;
+      default: {
+        const never: never = request.command;
+        throw new Error(`no such command ${String(never)}`);
+      }
+    }
+  }
+
+  /** A write that the peer's standby passed on, as a part whose owner sends the reply. */
+  submitPart(part: WritePart): void {
+    this.#host.memory.take(part.costBytes);
+    this.#queued.push(part);
+    this.#host.wakeLog();
+  }
+
+  /** The queued writes for the next frame: at least one, about `budgetBytes` at most (R38). */
+  takeParts(budgetBytes: number, countMax: number): WritePart[] {
+    const parts: WritePart[] = [];
+    let bytes = 0;
+    while (bytes < budgetBytes && parts.length < countMax) {
+      const part = this.#queued.peek();
+      if (part === undefined) break;
+      if (parts.length > 0 && bytes + part.costBytes > budgetBytes) break;
+      this.#queued.shift();
+      if (!part.owner.alive) {
+        this.settle(part, blockError.shutdown);
+        continue;
+      }
+      bytes += part.costBytes;
+      parts.push(part);
+    }
+    return parts;
+  }
+
+  /** Answers a part and gives its memory back. */
+  settle(part: WritePart, error: BlockError): void {
+    part.owner.partDone(error);
+    this.#host.memory.give(part.costBytes);
+  }
+
+  /** Parts whose frames were cut: not acknowledged, perhaps executed nowhere, perhaps they were. */
+  cut(parts: readonly WritePart[]): void {
+    for (const part of parts) {
+      if (part.origin.boot !== this.#host.boot) this.settle(part, blockError.shutdown);
+      else this.#unresolved.set(part.origin.number, { part, session: undefined });
+    }
+  }
+
+  /** Looks for unresolved writes in a frame that came from the primary; gives those it holds. */
+  find(frame: Frame): readonly WritePart[] {
+    if (this.#unresolved.size === 0) return [];
+    const found: WritePart[] = [];
+    for (const record of frame.records) {
+      if (record.origin.boot !== this.#host.boot) continue;
+      const unresolved = this.#unresolved.get(record.origin.number);
+      if (unresolved === undefined) continue;
+      this.#unresolved.delete(record.origin.number);
+      found.push(unresolved.part);
+    }
+    return found;
+  }
+
+  /**
+   * This site's log has everything that could hold an unresolved write of an earlier session: what
+   * was not found was not executed, and may be done now (R37, H40).
+   */
+  resolve(): void {
+    for (const [number, unresolved] of this.#unresolved) {
+      if (unresolved.session !== undefined) continue;
+      this.#unresolved.delete(number);
+      this.#queued.push(unresolved.part);
+    }
+  }
+
+  /** The role or the connection has changed, or the lease was renewed: does what can be done. */
+  advance(): void {
+    if (this.#host.takesWrites()) {
+      if (this.#queued.length > 0) this.#host.wakeLog();
+    } else {
+      const session = this.#host.standbySession();
+      if (session !== undefined) this.#passOnAll(session);
+    }
+    if (this.#held.length > 0 && this.#host.mayRead()) {
+      for (const waiting of this.#held.drain()) this.#submitRead(waiting);
+    }
+  }
+
+  sessionClosed(session: number): void {
+    for (const unresolved of this.#unresolved.values()) {
+      if (unresolved.session === session) unresolved.session = undefined;
+    }
+    for (const [id, waiting] of this.#passedOn) {
+      if (waiting.session !== session) continue;
+      this.#passedOn.delete(id);
+      this.#held.push(waiting);
+    }
+  }
+
+  reply(session: number, reply: ForwardReply): void {
+    const unresolved = this.#unresolved.get(reply.id);
+    if (unresolved !== undefined && unresolved.session === session) {
+      this.#unresolved.delete(reply.id);
+      if (reply.refused) this.#queued.push(unresolved.part);
+      else this.settle(unresolved.part, toBlockError(reply.error));
+      return;
+    }
+    const waiting = this.#passedOn.get(reply.id);
+    if (waiting === undefined || waiting.session !== session) return;
+    this.#passedOn.delete(reply.id);
+    if (reply.refused) this.#held.push(waiting);
+    else finishRead(waiting, reply);
+  }
+
+  /** Drops what nobody waits for any more, and what has waited longer than is allowed (R38). */
+  expire(): void {
+    const oldestMs = this.#host.holdMsMax === 0 ? 0 : this.#host.nowMs() - this.#host.holdMsMax;
+    const expired = (receivedAtMs: number): boolean =>
+      this.#host.holdMsMax > 0 && receivedAtMs < oldestMs;
+    if (!this.#host.takesWrites()) {
+      for (const part of this.#queued.drain()) {
+        if (part.owner.alive && !expired(part.owner.receivedAtMs)) this.#queued.push(part);
+        else this.settle(part, blockError.io);
+      }
+    }
+    for (const [number, { part }] of this.#unresolved) {
+      if (part.owner.alive && !expired(part.owner.receivedAtMs)) continue;
+      this.#unresolved.delete(number);
+      this.settle(part, blockError.io);
+    }
+    for (const waiting of this.#held.drain()) {
+      const { request, volume } = waiting;
+      if (request.connected && !expired(request.receivedAtMs)) this.#held.push(waiting);
+      else failRead(volume, request, blockError.io);
+    }
+  }
+
+  /** Answers everything that waits with an error: the group ends here. */
+  close(error: BlockError): void {
+    for (const part of this.#queued.drain()) this.settle(part, error);
+    for (const { part } of this.#unresolved.values()) this.settle(part, error);
+    this.#unresolved.clear();
+    for (const { volume, request } of this.#held.drain()) failRead(volume, request, error);
+    for (const { volume, request } of this.#passedOn.values()) failRead(volume, request, error);
+    this.#passedOn.clear();
+  }
+
+  #submitWrite(volume: Volume, request: BlockRequest): void {
+    if (request.lengthBytes === 0) {
+      request.complete(blockError.none);
+      return;
+    }
+    const parts = splitRequest(volume, request, this.#host.boot, this.#number, this.#host.nowMs);
+    this.#number += parts.length;
+    for (const part of parts) {
+      this.#host.memory.take(part.costBytes);
+      this.#queued.push(part);
+    }
+    if (this.#host.takesWrites()) this.#host.wakeLog();
+    else {
+      const session = this.#host.standbySession();
+      if (session !== undefined) this.#passOnAll(session);
+    }
+  }
+
+  #submitRead(waiting: WaitingRequest): void {
+    if (this.#host.mayRead()) {
+      this.#readHere(waiting);
+      return;
+    }
+    const session = this.#host.standbySession();
+    if (session === undefined) this.#held.push(waiting);
+    else this.#passOnRead(session, waiting);
+  }
+
+  #readHere({ volume, request }: WaitingRequest): void {
+    const done =
+      request.command === 'read'
+        ? volume.store.read(request.target, request.offsetBytes)
+        : volume.store.extents(request.offsetBytes, request.lengthBytes).then((extents) => {
+            request.extents = statusExtents(extents);
+          });
+    done.then(
+      () => {
+        if (request.command === 'read') countRead(volume, request, this.#host.nowMs());
+        request.complete(blockError.none);
+      },
+      (error: unknown) => {
+        this.#host.readFailed(volume, error);
+        failRead(volume, request, blockError.io);
+      },
+    );
+  }
+
+  #passOnAll(session: number): void {
+    for (const part of this.#queued.drain()) {
+      if (!part.owner.alive || part.origin.boot !== this.#host.boot) {
+        this.settle(part, blockError.shutdown);
+        continue;
+      }
+      this.#unresolved.set(part.origin.number, { part, session });
+      this.#host.forward(session, partRequest(part));
+    }
+    for (const waiting of this.#held.drain()) this.#passOnRead(session, waiting);
+  }
+
+  #passOnRead(session: number, waiting: WaitingRequest): void {
+    const { volume, request } = waiting;
+    this.#number += 1;
+    const id = this.#number;
+    this.#passedOn.set(id, { ...waiting, session });
+    this.#host.forward(session, {
+      id,
+      command: request.command === 'read' ? 'read' : 'status',
+      volume: volume.number,
+      offsetBytes: request.offsetBytes,
+      lengthBytes: request.lengthBytes,
+      noHole: false,
+      originBoot: this.#host.boot,
+      originNumber: id,
+      payload: [],
+    });
+  }
+}
+
+function partRequest(part: WritePart): ForwardRequest {
+  return {
+    id: part.origin.number,
+    command: commandOf(part),
+    volume: part.volume,
+    offsetBytes: part.offsetBytes,
+    lengthBytes: part.lengthBytes,
+    noHole: part.flags !== 0,
+    originBoot: part.origin.boot,
+    originNumber: part.origin.number,
+    payload: part.payload,
+  };
+}
+
+function commandOf(record: LogRecord): 'write' | 'writeZeroes' | 'trim' {
+  if (record.kind === recordKind.write) return 'write';
+  return record.kind === recordKind.trim ? 'trim' : 'writeZeroes';
+}
+
+function finishRead({ volume, request }: WaitingRequest, reply: ForwardReply): void {
+  const error = toBlockError(reply.error);
+  if (error !== blockError.none) {
+    failRead(volume, request, error);
+    return;
+  }
+  if (request.command === 'read') {
+    let position = 0;
+    for (const slice of reply.data) position += slice.copy(request.target, position);
+    if (position !== request.target.length) {
+      failRead(volume, request, blockError.io);
+      return;
+    }
+    volume.counters.operations.read += 1;
+    volume.counters.readBytes += request.lengthBytes;
+  } else {
+    request.extents = reply.extents;
+  }
+  request.complete(blockError.none);
+}
+
+function countRead(volume: Volume, request: BlockRequest, nowMs: number): void {
+  volume.counters.operations.read += 1;
+  volume.counters.readBytes += request.lengthBytes;
+  volume.counters.readLatency.observe(nowMs - request.receivedAtMs);
+}
+
+function failRead(volume: Volume, request: BlockRequest, error: BlockError): void {
+  volume.counters.errors += 1;
+  request.complete(error);
+}
+
+function toBlockError(error: number): BlockError {
+  const known = Object.values(blockError).find((value) => value === error);
+  return known ?? blockError.io;
+}

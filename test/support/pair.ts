@@ -1,0 +1,310 @@
+/**
+ * A real pair for tests: two daemon processes on loopback with data in a directory of the test,
+ * started, killed and restarted at will, and watched through their HTTP API. Nothing is mocked.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { GroupStatus, SiteStatus } from '../../daemon/site-status.ts';
+import { pollUntil } from './poll.ts';
+import { run } from './run-command.ts';
+
+const commandPath = fileURLToPath(new URL('../../daemon/cli/main.js', import.meta.url));
+
+export interface SiteOptions {
+  readonly name: string;
+  readonly directory: string;
+  readonly replicationPort: number;
+  readonly apiPort: number;
+  readonly nbdPort: number;
+  readonly peer: { readonly name: string; readonly port: number };
+  /** More lines of TOML by table, such as {log: ['sizeBytes = "256MiB"']}. */
+  readonly tables: Readonly<Record<string, readonly string[]>>;
+}
+
+/** One daemon process and what a test does to it. */
+export class TestSite {
+  readonly name: string;
+  readonly directory: string;
+  readonly dataDirectory: string;
+  readonly configPath: string;
+  readonly apiUrl: string;
+  readonly socketPath: string;
+  readonly nbdPort: number;
+  #process: ChildProcess | undefined;
+  #exited: Promise<number | string> = Promise.resolve(0);
+
+  constructor(options: SiteOptions) {
+    this.name = options.name;
+    this.directory = join(options.directory, options.name);
+    this.dataDirectory = join(this.directory, 'data');
+    this.configPath = join(this.directory, 'casemate.toml');
+    this.apiUrl = `http://127.0.0.1:${options.apiPort}`;
+    this.socketPath = join(this.directory, 'nbd.sock');
+    this.nbdPort = options.nbdPort;
+    mkdirSync(this.directory, { recursive: true });
+    writeFileSync(this.configPath, this.#configuration(options));
+  }
+
+  /** The export as a client is given it. */
+  unixUri(volume: string): string {
+    return `nbd+unix:///${volume}?socket=${this.socketPath}`;
+  }
+
+  tcpUri(volume: string): string {
+    return `nbd://127.0.0.1:${this.nbdPort}/${volume}`;
+  }
+
+  get logPath(): string {
+    return join(this.directory, 'daemon.log');
+  }
+
+  get pid(): number {
+    const pid = this.#process?.pid;
+    if (pid === undefined) throw new Error(`${this.name} does not run`);
+    return pid;
+  }
+
+  /** Starts the daemon and waits until its API answers. */
+  async start(): Promise<void> {
+    const output = openSync(this.logPath, 'a');
+    const child = spawn(process.execPath, [commandPath, 'run', '--config', this.configPath], {
+      stdio: ['ignore', output, output],
+    });
+    closeSync(output);
+    this.#process = child;
+    this.#exited = new Promise((resolve) => {
+      child.once('exit', (code, signal) => resolve(signal ?? code ?? 0));
+    });
+    let ended: number | string | undefined;
+    void this.#exited.then((how) => {
+      ended = how;
+    });
+    await pollUntil(`${this.name} answers`, async () => {
+      if (ended !== undefined) {
+        throw new Error(`${this.name} ended (${ended}):\n${this.log().slice(-4000)}`);
+      }
+      return (await this.tryStatus()) !== undefined;
+    });
+  }
+
+  /** Sends a signal; for SIGKILL and SIGTERM waits until the process has gone. */
+  async signal(signal: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT'): Promise<number | string> {
+    process.kill(this.pid, signal);
+    if (signal === 'SIGSTOP' || signal === 'SIGCONT') return 0;
+    const how = await this.#exited;
+    this.#process = undefined;
+    return how;
+  }
+
+  get running(): boolean {
+    return this.#process !== undefined;
+  }
+
+  /** Ends the daemon if it runs, however it is. */
+  async stop(): Promise<void> {
+    if (this.#process === undefined) return;
+    const child = this.#process;
+    this.#process = undefined;
+    child.kill('SIGCONT');
+    child.kill('SIGTERM');
+    const deadline = setTimeout(() => child.kill('SIGKILL'), 20_000);
+    await this.#exited;
+    clearTimeout(deadline);
+  }
+
+  log(): string {
+    try {
+      return readFileSync(this.logPath, 'utf8');
+    } catch {
+      return '';
+    }
+  }
+
+  async tryStatus(): Promise<SiteStatus | undefined> {
+    try {
+      const answer = await fetch(`${this.apiUrl}/v1/status`, { signal: AbortSignal.timeout(5000) });
+      if (!answer.ok) return undefined;
+      return (await answer.json()) as SiteStatus;
+    } catch {
+      return undefined;
+    }
+  }
+
+  async status(): Promise<SiteStatus> {
+    const status = await this.tryStatus();
+    if (status === undefined) throw new Error(`${this.name} does not answer`);
+    return status;
+  }
+
+  async group(volume: string): Promise<GroupStatus> {
+    const status = await this.status();
+    const group = status.groups.find((each) => each.volumes.some(({ name }) => name === volume));
+    if (group === undefined) throw new Error(`${this.name} has no volume ${volume}`);
+    return group;
+  }
+
+  /** Waits until the volume's group is as the test wants it; the state is in the error if not. */
+  async until(
+    volume: string,
+    what: string,
+    condition: (group: GroupStatus) => boolean,
+  ): Promise<GroupStatus> {
+    let last: GroupStatus | undefined;
+    try {
+      await pollUntil(`${this.name}: ${volume} ${what}`, async () => {
+        const status = await this.tryStatus();
+        last = status?.groups.find((each) => each.volumes.some(({ name }) => name === volume));
+        return last !== undefined && condition(last);
+      });
+    } catch (cause) {
+      throw new Error(
+        `${this.name}: ${volume} never ${what}\n${JSON.stringify(last, null, 2)}\n` +
+          this.log().slice(-6000),
+        { cause },
+      );
+    }
+    if (last === undefined) throw new Error('no state seen');
+    return last;
+  }
+
+  /** Runs `casemate …` against this site; gives its standard output, throws on failure. */
+  async cli(...parameters: string[]): Promise<string> {
+    const result = await this.tryCli(...parameters);
+    if (result.code !== 0) {
+      throw new Error(`casemate ${parameters.join(' ')}: ${result.stderr}${result.stdout}`);
+    }
+    return result.stdout;
+  }
+
+  tryCli(...parameters: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    return run(process.execPath, [commandPath, ...parameters, '--config', this.configPath]);
+  }
+
+  #configuration(options: SiteOptions): string {
+    const tables: Record<string, string[]> = {
+      peer: [`site = "${options.peer.name}"`, `address = "127.0.0.1:${options.peer.port}"`],
+      replication: [`listen = "127.0.0.1:${options.replicationPort}"`],
+      nbd: [`unix = "${this.socketPath}"`, `listen = "127.0.0.1:${options.nbdPort}"`],
+      api: [`listen = "127.0.0.1:${options.apiPort}"`],
+      log: ['sizeBytes = "256MiB"', 'segmentBytes = "16MiB"'],
+    };
+    for (const [table, lines] of Object.entries(options.tables)) {
+      const names = lines.map((line) => line.split('=')[0]?.trim());
+      const kept = (tables[table] ?? []).filter(
+        (line) => !names.includes(line.split('=')[0]?.trim()),
+      );
+      tables[table] = [...kept, ...lines];
+    }
+    const head = [
+      'cluster = "test"',
+      `site = "${options.name}"`,
+      `dataDirectory = "${this.dataDirectory}"`,
+    ];
+    const body = Object.entries(tables).map(
+      ([table, lines]) => `[${table}]\n${lines.join('\n')}\n`,
+    );
+    return `${head.join('\n')}\n\n${body.join('\n')}`;
+  }
+}
+
+export interface PairOptions {
+  readonly directory: string;
+  readonly tables?: Readonly<Record<string, readonly string[]>>;
+  /** Port that each site dials instead of its peer's own: a proxy's. */
+  readonly via?: { readonly a?: number; readonly b?: number };
+}
+
+/** Two sites, `lux-1` and `lux-2`. */
+export class TestPair {
+  readonly a: TestSite;
+  readonly b: TestSite;
+  readonly ports: { readonly a: number; readonly b: number };
+
+  private constructor(a: TestSite, b: TestSite, ports: { a: number; b: number }) {
+    this.a = a;
+    this.b = b;
+    this.ports = ports;
+  }
+
+  /** Writes both configurations; starts nothing yet. */
+  static async make(options: PairOptions): Promise<TestPair> {
+    const ports = await freePorts(6);
+    const [replicationA, replicationB, apiA, apiB, nbdA, nbdB] = ports;
+    if (
+      replicationA === undefined ||
+      replicationB === undefined ||
+      apiA === undefined ||
+      apiB === undefined ||
+      nbdA === undefined ||
+      nbdB === undefined
+    ) {
+      throw new Error('no free ports');
+    }
+    const tables = options.tables ?? {};
+    const a = new TestSite({
+      name: 'lux-1',
+      directory: options.directory,
+      replicationPort: replicationA,
+      apiPort: apiA,
+      nbdPort: nbdA,
+      peer: { name: 'lux-2', port: options.via?.a ?? replicationB },
+      tables,
+    });
+    const b = new TestSite({
+      name: 'lux-2',
+      directory: options.directory,
+      replicationPort: replicationB,
+      apiPort: apiB,
+      nbdPort: nbdB,
+      peer: { name: 'lux-1', port: options.via?.b ?? replicationA },
+      tables,
+    });
+    return new TestPair(a, b, { a: replicationA, b: replicationB });
+  }
+
+  /** Both daemons run and see each other. */
+  async start(): Promise<void> {
+    await Promise.all([this.a.start(), this.b.start()]);
+    await this.connected();
+  }
+
+  async connected(): Promise<void> {
+    for (const site of [this.a, this.b]) {
+      await pollUntil(`${site.name} is connected to its peer`, async () => {
+        return (await site.tryStatus())?.peer.connected === true;
+      });
+    }
+  }
+
+  async inSync(volume: string): Promise<void> {
+    const inSync = (group: GroupStatus): boolean =>
+      group.serves && group.inSync && group.inSyncSites.length === 2;
+    for (const site of [this.a, this.b]) await site.until(volume, 'is in sync', inSync);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.a.stop(), this.b.stop()]);
+  }
+}
+
+/** Ports of loopback that were free a moment ago. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      return server;
+    }),
+  );
+  const ports: number[] = [];
+  for (const server of servers) {
+    const address = server.address();
+    if (address === null || typeof address === 'string') throw new Error('no port');
+    ports.push(address.port);
+    await new Promise((resolve) => server.close(resolve));
+  }
+  return ports;
+}
