@@ -3,6 +3,7 @@
  * acceptor that forgets could let two configurations win the same epoch.
  */
 import { Type } from '@sinclair/typebox';
+import type { AcceptorState, AcceptorStore } from '../../replication/register/acceptor.ts';
 import type { GroupId } from '../../wal/frame.ts';
 import type { Database } from './database.ts';
 import { storeCorrupt } from './errors.ts';
@@ -17,7 +18,7 @@ export const acceptorTableSql = `
 
 const rowSchema = Type.Object({ state: Type.String() });
 
-export class AcceptorTable {
+export class AcceptorTable implements AcceptorStore {
   readonly #path: string;
   readonly #statements;
 
@@ -32,7 +33,7 @@ export class AcceptorTable {
     };
   }
 
-  /** The state as it was saved, or undefined for a group this acceptor never heard of. */
+  /** The state as it was saved (the acceptor checks what it is), or undefined if there is none. */
   load(groupId: GroupId): unknown {
     const found: unknown = this.#statements.load.get(groupId);
     if (found === undefined) return undefined;
@@ -45,7 +46,7 @@ export class AcceptorTable {
   }
 
   /** Durable when it returns: only then the acceptor may answer (R4). */
-  save(groupId: GroupId, state: object): void {
+  save(groupId: GroupId, state: AcceptorState): void {
     this.#statements.save.run(groupId, JSON.stringify(state));
   }
 }

@@ -225,6 +225,28 @@ for (const [what, sql] of damages) {
   });
 }
 
+t.test(
+  'what an acceptor promised is there after a restart, before its group is known',
+  async (t) => {
+    const directory = t.testdir();
+    const store = SiteStore.open(options(directory));
+    const groupId = id();
+    t.equal(store.acceptors.load(groupId), undefined);
+    const first = { promised: { round: 1, storeId: id(), bootId: id() } };
+    store.acceptors.save(groupId, first);
+    const second = { promised: { round: 2, storeId: id(), bootId: id() } };
+    store.acceptors.save(groupId, second);
+    store.close();
+    const again = SiteStore.open(options(directory));
+    t.same(again.acceptors.load(groupId), second);
+    again.close();
+    tamper(directory, "UPDATE acceptor SET state = '{'");
+    const damaged = SiteStore.open(options(directory));
+    t.throws(() => damaged.acceptors.load(groupId), { code: 'ERR_STORE_CORRUPT' });
+    damaged.close();
+  },
+);
+
 t.test('forced promotions are kept with what was given up', async (t) => {
   const store = SiteStore.open(options(t.testdir()));
   const group = newGroup('vm');
