@@ -1,6 +1,6 @@
 /**
  * Log lines: JSON on standard output, one child logger per component with fixed bindings. The only
- * file that imports pino. A message is a constant short sentence; values are fields with their unit.
+ * file that imports pino. A message is a constant short sentence; values are fields with a unit.
  */
 
 import type { DestinationStream, Level, Logger } from 'pino';
@@ -20,7 +20,7 @@ export function createLogger({ level, site, destination }: LoggerOptions): Logge
   const settings = {
     level,
     base: { site },
-    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
   // Written synchronously: the last line before the process ends is the one that is wanted most.

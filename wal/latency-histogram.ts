@@ -17,7 +17,7 @@ const boundsMs = [
   250, 400, 630, 1000, 1600, 2500, 4000, 6300, 10_000, 16_000, 25_000, 40_000,
 ] as const;
 
-/** The bounds once more, as the search wants them: a typed array is read without a check for holes. */
+/** The bounds once more, as the search wants them: a typed array has no holes to check for. */
 const searchedMs = Float64Array.from(boundsMs);
 
 /** Index of the first bound that is not below `ms`; the number of bounds if all are. */

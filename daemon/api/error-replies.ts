@@ -1,8 +1,8 @@
 /** Every error of the API has one shape: {code, message, hint}. */
 import { AssertionError } from 'node:assert';
-import type { FastifyError, FastifyInstance } from 'fastify';
 import { CasemateError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
+import type { HttpError, HttpServer } from './http-server.ts';
 
 interface ErrorReply {
   readonly status: number;
@@ -19,7 +19,7 @@ const frameworkCodes: Readonly<Record<string, string>> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'ERR_CONTENT_TYPE',
 };
 
-function isFrameworkError(error: unknown): error is FastifyError {
+function isFrameworkError(error: unknown): error is HttpError {
   return error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number';
 }
 
@@ -50,7 +50,7 @@ export interface ErrorRepliesOptions {
 }
 
 /** Sets how the server answers errors and unknown paths. */
-export function setErrorReplies(api: FastifyInstance, { logger, bug }: ErrorRepliesOptions): void {
+export function setErrorReplies(api: HttpServer, { logger, bug }: ErrorRepliesOptions): void {
   api.setErrorHandler(async (error, request, reply) => {
     const { status, body } = replyFor(error);
     if (status >= 500 && !(error instanceof CasemateError)) {

@@ -3,9 +3,9 @@
  * and refuses what a web page in a browser on this machine could be made to send (a foreign Host
  * after DNS rebinding; a change as a plain form).
  */
-import type { FastifyRequest } from 'fastify';
 import { isLoopbackHost } from '../config/address.ts';
 import { CasemateError } from '../errors.ts';
+import type { HttpRequest } from './http-server.ts';
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -16,7 +16,7 @@ function hostName(header: string): string {
 }
 
 /** @throws {CasemateError} ERR_HOST if the request was not addressed to this machine by name */
-export function checkHost(request: FastifyRequest): void {
+export function checkHost(request: HttpRequest): void {
   const header = request.headers.host ?? '';
   if (isLoopbackHost(hostName(header))) return;
   throw new CasemateError('ERR_HOST', `the Host header "${header}" is not a name of this machine`, {
@@ -26,7 +26,7 @@ export function checkHost(request: FastifyRequest): void {
 }
 
 /** @throws {CasemateError} ERR_CONTENT_TYPE for a change that is not sent as JSON */
-export function checkContentType(request: FastifyRequest): void {
+export function checkContentType(request: HttpRequest): void {
   if (safeMethods.has(request.method)) return;
   const type = request.headers['content-type'] ?? '';
   if (/^application\/json(?:\s*;|$)/i.test(type)) return;

@@ -1,8 +1,8 @@
 /** /healthz, /readyz and /metrics: for supervisors, load balancers and Prometheus. */
 import { Type } from '@sinclair/typebox';
-import type { FastifyInstance } from 'fastify';
 import { readinessProblems } from '../../metrics/health.ts';
 import type { SiteControl } from '../site-status.ts';
+import type { HttpServer } from './http-server.ts';
 import { readinessSchema } from './schemas.ts';
 
 export interface HealthRoutesOptions {
@@ -14,7 +14,7 @@ const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** Adds the routes to the server. */
 export function addHealthRoutes(
-  api: FastifyInstance,
+  api: HttpServer,
   { control, metricsText }: HealthRoutesOptions,
 ): void {
   api.get(

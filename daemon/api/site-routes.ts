@@ -1,7 +1,7 @@
 /** What the site says of itself: status, events, and why something does not go on. */
 import type { Static } from '@sinclair/typebox';
-import type { FastifyInstance } from 'fastify';
 import type { SiteControl } from '../site-status.ts';
+import type { HttpServer } from './http-server.ts';
 import {
   errorSchema,
   eventsQuerySchema,
@@ -12,7 +12,7 @@ import {
 import { explain } from './why.ts';
 
 /** Adds the routes to the server. */
-export function addSiteRoutes(api: FastifyInstance, control: SiteControl): void {
+export function addSiteRoutes(api: HttpServer, control: SiteControl): void {
   api.get(
     '/v1/status',
     { schema: { summary: 'All of the site.', response: { 200: siteStatusSchema } } },

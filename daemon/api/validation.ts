@@ -1,8 +1,8 @@
 /** Checks requests with the TypeBox schemas that the routes declare; says what does not fit. */
 import { Kind, type TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import type { FastifySchemaCompiler } from 'fastify';
 import { CasemateError } from '../errors.ts';
+import type { SchemaCompiler } from './http-server.ts';
 
 function isTypeBox(schema: unknown): schema is TSchema {
   return typeof schema === 'object' && schema !== null && Kind in schema;
@@ -30,7 +30,7 @@ function readNumbers(schema: TSchema, data: unknown): unknown {
  * Makes the check of one part of a request. Query and path are text, so numbers are read from
  * it; a body has to have the right types.
  */
-export const validatorCompiler: FastifySchemaCompiler<unknown> = ({ schema, httpPart }) => {
+export const validatorCompiler: SchemaCompiler<unknown> = ({ schema, httpPart }) => {
   if (!isTypeBox(schema)) throw new TypeError('routes declare TypeBox schemas');
   const isText = httpPart === 'querystring' || httpPart === 'params';
   return (data: unknown) => {

@@ -1,9 +1,9 @@
 /** What an operator does with volumes: create, show, resize, delete, switch over, promote. */
 import type { Static } from '@sinclair/typebox';
 import { Type } from '@sinclair/typebox';
-import type { FastifyInstance } from 'fastify';
 import { CasemateError } from '../errors.ts';
 import type { GroupStatus, SiteControl, VolumeStatus } from '../site-status.ts';
+import type { HttpServer } from './http-server.ts';
 import {
   createVolumeSchema,
   errorSchema,
@@ -37,13 +37,13 @@ async function find(
 }
 
 /** Adds the routes to the server. */
-export function addVolumeRoutes(api: FastifyInstance, control: SiteControl): void {
+export function addVolumeRoutes(api: HttpServer, control: SiteControl): void {
   addCollectionRoutes(api, control);
   addVolumeRoute(api, control);
   addRoleRoutes(api, control);
 }
 
-function addCollectionRoutes(api: FastifyInstance, control: SiteControl): void {
+function addCollectionRoutes(api: HttpServer, control: SiteControl): void {
   api.get(
     '/v1/volumes',
     { schema: { summary: 'All volumes.', response: { 200: volumeListSchema } } },
@@ -68,7 +68,7 @@ function addCollectionRoutes(api: FastifyInstance, control: SiteControl): void {
   );
 }
 
-function addVolumeRoute(api: FastifyInstance, control: SiteControl): void {
+function addVolumeRoute(api: HttpServer, control: SiteControl): void {
   api.get<Named>(
     '/v1/volumes/:name',
     {
@@ -108,7 +108,7 @@ function addVolumeRoute(api: FastifyInstance, control: SiteControl): void {
   );
 }
 
-function addRoleRoutes(api: FastifyInstance, control: SiteControl): void {
+function addRoleRoutes(api: HttpServer, control: SiteControl): void {
   api.post<Named>(
     '/v1/volumes/:name/switchover',
     {
