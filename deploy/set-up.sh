@@ -153,7 +153,8 @@ build_stamp=dist/.set-up
 build_is_current() {
   [ -f "$build_stamp" ] || return 1
   # shellcheck disable=SC2086
-  [ -z "$(find $sources tsconfig.json "$modules_stamp" -newer "$build_stamp" -print | head -n 1)" ]
+  [ -z "$(find $sources tsconfig.json "$modules_stamp" -newer "$build_stamp" -print \
+    2>/dev/null | head -n 1)" ]
 }
 
 # Outputs whose source is gone would still be found, imported and tested.

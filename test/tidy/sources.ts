@@ -3,7 +3,7 @@
  * its code without comments, and what it imports. Plain text, no compiler: a small scanner blanks
  * comments and string contents so that a rule about code does not fire on prose.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -16,6 +16,8 @@ export interface Import {
   readonly line: number;
   /** As written: a package, `node:…`, or a relative path. */
   readonly specifier: string;
+  /** Erased by the compiler: names types and can call nothing. */
+  readonly typeOnly: boolean;
   /** The repository path of a file of ours, else undefined. */
   readonly target: string | undefined;
 }
@@ -40,12 +42,16 @@ export interface Violation {
 
 /** Reads all TypeScript files, sorted by path. */
 export function readSources(): Source[] {
-  return sourceFolders.flatMap((folder) =>
+  return sourceFolders.filter(folderExists).flatMap((folder) =>
     readdirSync(join(repositoryDirectory, folder), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.ts') && !name.includes('node_modules'))
       .sort()
       .map((name) => toSource(`${folder}/${name}`, readRepositoryFile(`${folder}/${name}`))),
   );
+}
+
+function folderExists(folder: string): boolean {
+  return existsSync(join(repositoryDirectory, folder));
 }
 
 /** Reads a file by its path in the repository. */
@@ -96,7 +102,8 @@ function importsOf(path: string, uncommented: string, code: string): Import[] {
     const target = /^\..*\.[jt]s$/.test(specifier)
       ? normalize(join(dirname(path), specifier)).replace(/\.js$/, '.ts')
       : undefined;
-    imports.push({ line: lineAt(uncommented, match.index), specifier, target });
+    const typeOnly = /^(?:import|export)\s+type\b/.test(match[0]);
+    imports.push({ line: lineAt(uncommented, match.index), specifier, typeOnly, target });
   }
   return imports;
 }

@@ -83,7 +83,7 @@ function strayCalls(source: Source): Violation[] {
     violationsOf(source, pattern, ([call]) => `${call} outside the system files: ${instead}`),
   );
   const imports = source.imports
-    .filter(({ specifier }) => bannedImports.test(specifier))
+    .filter(({ specifier, typeOnly }) => bannedImports.test(specifier) && !typeOnly)
     .filter(({ specifier }) => specifier !== 'node:fs' || !fileReaders.test(source.path))
     .map(({ line, specifier }) => ({
       path: source.path,
