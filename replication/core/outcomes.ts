@@ -15,7 +15,12 @@ import { backOff } from './wait.ts';
 /** The register shows this life's own swap: it reigns (R10, R15). */
 export function onSwapWon(state: CoreState, config: GroupConfig): void {
   const { swap } = state;
-  if (swap === undefined || config.epoch !== swap.expected.epoch + 1) return;
+  if (swap === undefined) {
+    // The swap from absent (R39), which a group makes before its core knows any configuration.
+    if (config.epoch === 1 && state.end.sequence === 0) onCreated(state, config);
+    return;
+  }
+  if (config.epoch !== swap.expected.epoch + 1) return;
   assert(config.primary === state.me, 'a swap makes its proposer primary (R10)');
   state.swap = undefined;
   if (state.role.kind === 'stopped') {
@@ -102,7 +107,9 @@ export function onForced(state: CoreState, config: GroupConfig): void {
 
 /** This life has created the group in the register (R39): the first reign. */
 export function onCreated(state: CoreState, config: GroupConfig): void {
-  assert(state.config === undefined, 'a group is created once');
+  const known = state.config;
+  if (state.role.kind !== 'following' || (known !== undefined && known.epoch > 1)) return;
+  assert(known === undefined || known.epochId === config.epochId, 'a group is created once');
   assert(state.end.sequence === 0, 'a new group has no records');
   assert(config.primary === state.me, 'the creating site is the first primary');
   assert(otherMember(config, state.me) === undefined, 'a group is created by one site alone');
