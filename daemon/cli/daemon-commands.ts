@@ -1,0 +1,58 @@
+/** `casemate run` and `casemate demo`: commands that are daemons themselves. */
+import { fileURLToPath } from 'node:url';
+import { loadConfig } from '../config/parse.ts';
+import { type Command, readArguments } from './command.ts';
+import { usageError } from './errors.ts';
+import { exitCodes } from './exit-codes.ts';
+
+const defaultDemoDirectory = 'data/demo';
+
+export const runCommand: Command = {
+  name: 'run',
+  summary: 'run the daemon of one site',
+  help: `Usage: casemate run --config FILE
+
+Runs the daemon of one site in the foreground, until SIGTERM or SIGINT. Log lines are JSON on
+standard output.
+
+  --config FILE  the site's configuration (TOML); the README lists all keys
+
+Example:
+  casemate run --config /etc/casemate/lux-1.toml
+`,
+  run: async (args) => {
+    const { values } = readArguments('run', args, { config: { type: 'string' } }, []);
+    if (values.config === undefined) {
+      throw usageError('--config FILE is missing', '`casemate run --help` shows how it is used.');
+    }
+    const config = loadConfig(values.config);
+    // Loaded only now: other commands do not need the whole daemon.
+    const { runSite } = await import('../run.ts');
+    await runSite(config);
+    return exitCodes.ok;
+  },
+};
+
+export const demoCommand: Command = {
+  name: 'demo',
+  summary: 'run two sites on this machine, with one volume, to look at and to break',
+  help: `Usage: casemate demo [--data DIR]
+
+Runs two sites on this machine, with one volume on both, until Ctrl-C. Shows how to reach them.
+
+  --data DIR  where their data is kept (default: ${defaultDemoDirectory})
+
+Example:
+  casemate demo --data /tmp/casemate-demo
+`,
+  run: async (args, terminal) => {
+    const { values } = readArguments('demo', args, { data: { type: 'string' } }, []);
+    const { runDemo } = await import('../demo.ts');
+    await runDemo({
+      directory: values.data ?? defaultDemoDirectory,
+      commandPath: fileURLToPath(new URL('main.js', import.meta.url)),
+      write: (text) => terminal.write(text),
+    });
+    return exitCodes.ok;
+  },
+};

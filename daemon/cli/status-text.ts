@@ -1,0 +1,115 @@
+/**
+ * A site's status for a person at three in the morning: what is fine in few words, what is not in a
+ * sentence with since when, what clears it, and the safe command.
+ */
+import type { GroupAnswer, StatusAnswer, WhyAnswer } from '../api/schemas.ts';
+import { formatSize } from '../config/sizes.ts';
+import { durationText } from '../duration-text.ts';
+import { alignColumns } from './columns.ts';
+
+function peerText({ peer, nowMs }: StatusAnswer): string {
+  const since = durationText(nowMs - peer.sinceMs);
+  if (peer.connected) {
+    const trip = peer.roundTripMs;
+    const roundTrip = trip === undefined ? '' : `, round trip ${trip.toFixed(1)} ms`;
+    return `${peer.name} at ${peer.address}: connected for ${since}${roundTrip}`;
+  }
+  const problem = peer.problem === undefined ? '' : `: ${peer.problem}`;
+  return `${peer.name} at ${peer.address}: NOT CONNECTED for ${since}${problem}`;
+}
+
+function logText({ log }: StatusAnswer): string {
+  if (log.failed !== undefined) return `FAILED: ${log.failed}`;
+  const percent = Math.round((100 * log.usedBytes) / Math.max(1, log.limitBytes));
+  return `${formatSize(log.usedBytes)} of ${formatSize(log.limitBytes)} in use (${percent} %)`;
+}
+
+function headText(status: StatusAnswer): string {
+  const up = durationText(status.nowMs - status.startedAtMs);
+  return alignColumns([
+    ['site', `${status.site} of ${status.cluster}, version ${status.version}, up for ${up}`],
+    ['peer', peerText(status)],
+    ['log', logText(status)],
+  ]);
+}
+
+function stateWord(group: GroupAnswer): string {
+  if (!group.serves) return group.wait?.code ?? 'waits';
+  return group.role === 'primary' ? 'serves' : 'serves by peer';
+}
+
+const copyWords: Readonly<Record<GroupAnswer['peer']['state'], string>> = {
+  disconnected: 'no: disconnected',
+  handshaking: 'no: comparing',
+  'catching-up': 'no: catching up',
+  'resync-needed': 'NO: full copy needed',
+  'waited-for': 'almost',
+  'in-sync': 'yes',
+  refused: 'NO: refused',
+};
+
+function volumeTable(groups: readonly GroupAnswer[]): string {
+  const rows = groups.flatMap((group) =>
+    group.volumes.map((volume) => [
+      volume.name,
+      group.role,
+      stateWord(group),
+      group.inSync ? 'yes' : copyWords[group.peer.state],
+      formatSize(volume.sizeBytes),
+      formatSize(volume.allocatedBytes),
+      String(volume.clientConnections),
+    ]),
+  );
+  if (rows.length === 0) return 'no volumes yet: casemate volume create NAME --size 10GiB\n';
+  const head = ['VOLUME', 'ROLE', 'STATE', 'IN SYNC', 'SIZE', 'USED HERE', 'CLIENTS'];
+  return alignColumns([head, ...rows], [4, 5, 6]);
+}
+
+/** How each group stands in a sentence, the safe command below. */
+export function whyText({ groups }: WhyAnswer): string {
+  return groups
+    .map(({ volumes, group, text, command }) => {
+      const names = volumes.length === 0 ? `${group} (no volumes)` : volumes.join(', ');
+      const advice = command === undefined ? '' : `  safe to run: ${command}\n`;
+      return `${names}: ${text}\n${advice}`;
+    })
+    .join('');
+}
+
+/** The whole status; `why` has the sentences for groups that are not well. */
+export function statusText(status: StatusAnswer, why: WhyAnswer): string {
+  const unwell = new Set(
+    status.groups.filter(({ serves, inSync }) => !serves || !inSync).map(({ name }) => name),
+  );
+  const sentences = whyText({ groups: why.groups.filter(({ group }) => unwell.has(group)) });
+  const parts = [headText(status), volumeTable(status.groups)];
+  if (sentences !== '') parts.push(sentences);
+  const said = status.groups.flatMap(({ wait, peer }) => [wait?.text ?? '', peer.text]);
+  const others = status.problems.filter(
+    ({ text }) => !said.some((each) => each !== '' && text.includes(each)),
+  );
+  if (others.length > 0) parts.push(others.map(({ text }) => `problem: ${text}\n`).join(''));
+  return parts.join('\n');
+}
+
+/** One volume in full. */
+export function volumeText(name: string, group: GroupAnswer, nowMs: number): string {
+  const volume = group.volumes.find((each) => each.name === name);
+  if (volume === undefined) throw new Error(`the group has no volume ${name}`);
+  const last = group.lastOnBothSitesMs;
+  const size = `${formatSize(volume.sizeBytes)} (${volume.sizeBytes} bytes)`;
+  const preferred =
+    group.onPeerLoss === 'preferred' ? `${group.preferredSite ?? '?'} goes on alone` : 'hold I/O';
+  return alignColumns([
+    ['volume', volume.name],
+    ['group', `${group.name} (epoch ${group.epoch})`],
+    ['size', `${size}, ${formatSize(volume.allocatedBytes)} used on this site`],
+    ['role', `${group.role} here; primary is ${group.primarySite ?? 'not known'}`],
+    ['in sync', `${group.inSync ? 'yes' : 'no'}: ${group.peer.text}`],
+    ['newest on both', last === undefined ? 'not known' : `${durationText(nowMs - last)} ago`],
+    ['without peer', preferred],
+    ['clients', String(volume.clientConnections)],
+    ['waiting', `${group.heldRequests} requests`],
+    ...volume.exportUri.map((uri, index) => [index === 0 ? 'export' : '', uri]),
+  ]);
+}
