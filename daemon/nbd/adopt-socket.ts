@@ -1,0 +1,49 @@
+/**
+ * Makes an accepted socket read into buffers of ours. `net.Server` has no option for that; a socket
+ * made anew around the accepted handle has (`onread`). On a runtime whose handles can't do it the
+ * accepted socket is used as it is, and hands over chunks of its own.
+ */
+import { Socket } from 'node:net';
+import { ReceiveSlab } from './receive-slab.ts';
+
+/** Takes received bytes; gives true if it has kept slices of them. */
+export interface ByteReceiver {
+  receive(chunk: Buffer): boolean;
+}
+
+/**
+ * Gives the socket to use in place of `accepted`, which the server must have made with
+ * `pauseOnConnect`. Received bytes go to `receiver` until it stops the socket (`pause`) and again
+ * from `resume` on.
+ */
+export function adoptSocket(accepted: Socket, receiver: ByteReceiver): Socket {
+  const handle: unknown = Reflect.get(accepted, '_handle');
+  if (!readsIntoBuffers(handle)) {
+    accepted.on('data', (chunk: Buffer) => receiver.receive(chunk));
+    return accepted;
+  }
+  Reflect.set(accepted, '_handle', null);
+  accepted.destroy();
+  const slab = new ReceiveSlab();
+  const options = {
+    handle,
+    allowHalfOpen: true,
+    onread: {
+      buffer: () => slab.space,
+      callback: (bytes: number): boolean => {
+        if (receiver.receive(slab.chunk(bytes))) slab.keep(bytes);
+        return true;
+      },
+    },
+  };
+  return new Socket(options);
+}
+
+function readsIntoBuffers(handle: unknown): handle is object {
+  return (
+    typeof handle === 'object' &&
+    handle !== null &&
+    'useUserBuffer' in handle &&
+    typeof handle.useUserBuffer === 'function'
+  );
+}

@@ -1,0 +1,40 @@
+/** What a connection shares with the others of its server. */
+import type { ExportDirectory } from './block-device.ts';
+import type { NbdLimits } from './limits.ts';
+import type { ArenaPool } from './reply-queue.ts';
+import type { RequestPool } from './request.ts';
+import type { TrafficBudget } from './traffic-budget.ts';
+import type { TurnQueue } from './turn-queue.ts';
+
+/** The part of a logger that the server uses: values first, then a constant sentence. */
+export interface NbdLogger {
+  info(values: object, message: string): void;
+  warn(values: object, message: string): void;
+}
+
+/** Counted since the server was made. */
+export interface NbdCounters {
+  /** Connections that were taken, and those that were over the limit. */
+  accepted: number;
+  refused: number;
+  /** Requests that were answered, and those of them that were answered with an error. */
+  requests: number;
+  errors: number;
+  /** Times that a connection's socket was not read on because a limit was reached. */
+  slowedDown: number;
+  /** Connections that the server ended because of what the client did. */
+  dropped: number;
+}
+
+export interface ConnectionHost {
+  readonly exports: ExportDirectory;
+  readonly limits: NbdLimits;
+  readonly logger: NbdLogger;
+  readonly requests: RequestPool;
+  readonly arenas: ArenaPool;
+  readonly budget: TrafficBudget;
+  readonly turns: TurnQueue;
+  readonly counters: NbdCounters;
+  readonly closing: boolean;
+  nowMs(): number;
+}

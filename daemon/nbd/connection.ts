@@ -1,0 +1,216 @@
+/**
+ * One client's connection, from its socket being accepted to its close:
+ *
+ *     negotiating ──> transmission ──> leaving (last replies, then FIN) ──> closed
+ *          └──────────────┴───────────────────────────────────────────────────^ hard disconnect
+ *
+ * It owns the socket and the timers; the bytes are for `Negotiation` and `Transmission`.
+ */
+import type { Socket } from 'node:net';
+import { adoptSocket } from './adopt-socket.ts';
+import type { BlockDevice } from './block-device.ts';
+import type { ConnectionHost } from './connection-host.ts';
+import { type NegotiatedExport, Negotiation } from './negotiation.ts';
+import { Transmission } from './transmission.ts';
+
+type Phase =
+  | { readonly kind: 'negotiating'; readonly negotiation: Negotiation }
+  | { readonly kind: 'transmission'; readonly transmission: Transmission }
+  | { readonly kind: 'leaving' }
+  | { readonly kind: 'closed' };
+
+const keepAliveDelayMs = 15_000;
+
+export class Connection {
+  readonly #host: ConnectionHost;
+  readonly #socket: Socket;
+  readonly #client: string;
+  readonly #onClosed: (connection: Connection) => void;
+  #phase: Phase;
+  #device: BlockDevice | undefined;
+  #transmission: Transmission | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** The client has said its last: it sent FIN. */
+  #clientEnded = false;
+
+  /** `client` names the other side in the log; `accepted` is a paused socket of a server. */
+  constructor(options: {
+    host: ConnectionHost;
+    accepted: Socket;
+    client: string;
+    onClosed: (connection: Connection) => void;
+  }) {
+    const { host } = options;
+    this.#host = host;
+    this.#client = options.client;
+    this.#onClosed = options.onClosed;
+    const negotiation = new Negotiation({
+      exports: host.exports,
+      limits: host.limits,
+      get closing() {
+        return host.closing;
+      },
+      send: (bytes) => this.#socket.write(bytes),
+    });
+    this.#phase = { kind: 'negotiating', negotiation };
+    this.#socket = adoptSocket(options.accepted, this);
+    this.#socket.setNoDelay(true);
+    this.#socket.setKeepAlive(true, keepAliveDelayMs);
+    this.#socket.on('error', this.#onError);
+    this.#socket.on('end', this.#onClientEnd);
+    this.#socket.on('close', this.#onClose);
+    this.#timer = setTimeout(
+      () => this.drop('the handshake took too long'),
+      host.limits.handshakeTimeoutMs,
+    );
+    this.#socket.write(Negotiation.greeting());
+    this.#socket.resume();
+  }
+
+  /** The export that the client has chosen. */
+  get device(): BlockDevice | undefined {
+    return this.#device;
+  }
+
+  get negotiating(): boolean {
+    return this.#phase.kind === 'negotiating';
+  }
+
+  receive(chunk: Buffer): boolean {
+    const phase = this.#phase;
+    if (phase.kind === 'transmission') return phase.transmission.receive(chunk);
+    if (phase.kind === 'negotiating') return this.#negotiate(phase.negotiation, chunk);
+    return false;
+  }
+
+  /** Finishes what is in flight, refuses what still comes, then closes. */
+  shutDown(): void {
+    if (this.#phase.kind === 'transmission') this.#phase.transmission.refuseFurther();
+  }
+
+  /** Answers what is in flight with NBD_ESHUTDOWN, then closes. */
+  abandon(): void {
+    if (this.#phase.kind === 'transmission') this.#phase.transmission.abandonAll();
+    else if (this.#phase.kind === 'negotiating') this.#hardDisconnect();
+  }
+
+  /** Ends the connection because of what the client did or failed to do. */
+  drop(reason: string): void {
+    if (this.#phase.kind === 'closed') return;
+    this.#host.counters.dropped += 1;
+    this.#host.logger.warn(
+      { client: this.#client, volume: this.#device?.name, reason },
+      'NBD client dropped',
+    );
+    this.#hardDisconnect();
+  }
+
+  /** Ends the connection at once; requests in flight are completed into the void. */
+  destroy(): void {
+    this.#hardDisconnect();
+  }
+
+  /** The transmission has answered everything: closes after the client has taken it. */
+  transmissionDone(): void {
+    this.#leave();
+  }
+
+  violation(reason: string): void {
+    this.drop(reason);
+  }
+
+  #negotiate(negotiation: Negotiation, chunk: Buffer): boolean {
+    const outcome = negotiation.receive(chunk);
+    switch (outcome.kind) {
+      case 'more':
+        // A client sends its next option after the answer; one that takes no answers floods.
+        if (this.#socket.writableLength > this.#host.limits.replyQueueBytesMax) {
+          this.drop('options are sent, but their answers not taken');
+        }
+        return false;
+      case 'aborted':
+        this.#leave();
+        return false;
+      case 'drop':
+        this.drop(outcome.reason);
+        return false;
+      case 'transmission':
+        this.#enter(outcome.negotiated);
+        return outcome.position < chunk.length
+          ? this.receive(chunk.subarray(outcome.position))
+          : false;
+      default: {
+        const never: never = outcome;
+        throw new Error(`no such outcome ${String(never)}`);
+      }
+    }
+  }
+
+  #enter(negotiated: NegotiatedExport): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const transmission = new Transmission({
+      negotiated,
+      socket: this.#socket,
+      host: this.#host,
+      owner: this,
+    });
+    this.#transmission = transmission;
+    this.#phase = { kind: 'transmission', transmission };
+    this.#device = negotiated.device;
+    negotiated.device.attached();
+    this.#host.logger.info(
+      { client: this.#client, volume: negotiated.device.name },
+      'NBD client attached',
+    );
+  }
+
+  #leave(): void {
+    if (this.#phase.kind === 'closed' || this.#phase.kind === 'leaving') return;
+    this.#phase = { kind: 'leaving' };
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#hardDisconnect(), this.#host.limits.lingerMs);
+    this.#socket.resume();
+    if (this.#clientEnded) this.#socket.end(() => this.#hardDisconnect());
+    else this.#socket.end();
+  }
+
+  readonly #onError = (error: Error): void => {
+    this.#host.logger.info(
+      { client: this.#client, volume: this.#device?.name, error: error.message },
+      'NBD connection lost',
+    );
+  };
+
+  readonly #onClientEnd = (): void => {
+    this.#clientEnded = true;
+    // After NBD_CMD_DISC the requests before it are still done; without it the client is gone.
+    if (this.#phase.kind === 'transmission' && this.#phase.transmission.leaving) return;
+    if (this.#phase.kind === 'leaving' && this.#socket.writableLength > 0) return;
+    this.#hardDisconnect();
+  };
+
+  readonly #onClose = (): void => {
+    this.#closed();
+  };
+
+  #hardDisconnect(): void {
+    this.#closed();
+    this.#socket.destroy();
+  }
+
+  #closed(): void {
+    if (this.#phase.kind === 'closed') return;
+    this.#phase = { kind: 'closed' };
+    clearTimeout(this.#timer);
+    this.#transmission?.disconnect();
+    if (this.#device !== undefined) {
+      this.#device.detached();
+      this.#host.logger.info(
+        { client: this.#client, volume: this.#device.name },
+        'NBD client detached',
+      );
+    }
+    this.#onClosed(this);
+  }
+}

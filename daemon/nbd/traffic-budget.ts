@@ -1,0 +1,34 @@
+/**
+ * Memory that all connections of a server hold together: requests in flight, payloads that are
+ * still coming, replies that clients have not taken (I9). When it is used up no connection takes
+ * another request until some is given back.
+ */
+export class TrafficBudget {
+  readonly #limitBytes: number;
+  #usedBytes = 0;
+  #waiting: (() => void)[] = [];
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  get full(): boolean {
+    return this.#usedBytes >= this.#limitBytes;
+  }
+
+  change(deltaBytes: number): void {
+    this.#usedBytes += deltaBytes;
+    if (this.#waiting.length === 0 || this.full) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resume of waiting) resume();
+  }
+
+  whenRoom(resume: () => void): void {
+    this.#waiting.push(resume);
+  }
+}

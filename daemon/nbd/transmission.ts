@@ -1,0 +1,476 @@
+/**
+ * The transmission phase of one connection: requests from received bytes to the device, answers
+ * from the device to the socket, and the limits in between.
+ *
+ * The socket is read as long as requests may be taken (`takesRequests`). When a limit is reached the
+ * rest of the chunk waits, the socket is paused, and what can lift the limit (a completion, room in
+ * the device or in the budget, the client taking its replies) asks for a turn, in which parsing goes
+ * on. A payload that has begun is received to its end.
+ */
+import type { Socket } from 'node:net';
+import {
+  type BlockCommand,
+  type BlockDevice,
+  type BlockError,
+  blockError,
+} from './block-device.ts';
+import type { ConnectionHost } from './connection-host.ts';
+import { command, commandFlag, payloadBytesMax } from './constants.ts';
+import type { NegotiatedExport } from './negotiation.ts';
+import {
+  commitReadInPlace,
+  readHeaderBytes,
+  writeEmptyChunk,
+  writeErrorChunk,
+  writeRead,
+  writeSimpleReply,
+  writeStatus,
+} from './replies.ts';
+import { ReplyQueue } from './reply-queue.ts';
+import { type NbdRequest, noPayload, noTarget, RequestList, type RequestOwner } from './request.ts';
+import { checkRequest, type Refusal } from './request-check.ts';
+import {
+  type PayloadOrder,
+  type RequestHeader,
+  RequestParser,
+  type RequestSink,
+} from './request-parser.ts';
+import type { TurnTaker } from './turn-queue.ts';
+
+export interface TransmissionOwner {
+  /** Every request has been answered and none will be taken any more: close the socket. */
+  transmissionDone(): void;
+  /** The client has broken the protocol in a way that can't be answered. */
+  violation(reason: string): void;
+}
+
+/** taking: new requests go to the device. refusing: they are told of the shutdown. done: no more. */
+type Intake = 'taking' | 'refusing' | 'stopped';
+
+const shuttingDown: Refusal = {
+  error: blockError.shutdown,
+  message: 'the server is shutting down',
+};
+
+export class Transmission implements RequestSink, RequestOwner, TurnTaker {
+  turnDue = false;
+  readonly #negotiated: NegotiatedExport;
+  readonly #device: BlockDevice;
+  readonly #socket: Socket;
+  readonly #host: ConnectionHost;
+  readonly #owner: TransmissionOwner;
+  readonly #parser = new RequestParser(this);
+  readonly #replies: ReplyQueue;
+  readonly #inFlight = new RequestList();
+  #connected = true;
+  #intake: Intake = 'taking';
+  #doneTold = false;
+  /** While bytes are being parsed: answers are gathered and flushed at the end. */
+  #parsing = false;
+  #slowedDown = false;
+  #waitsForDevice = false;
+  #waitsForBudget = false;
+  #waitingBytes: Buffer | undefined;
+  #countedBytes = 0;
+  #receivedAtMs = 0;
+  /** The write whose payload is coming; or the refusal that follows a payload nobody wants. */
+  #writing: NbdRequest | undefined;
+  #refusal: Refusal | undefined;
+
+  constructor(options: {
+    negotiated: NegotiatedExport;
+    socket: Socket;
+    host: ConnectionHost;
+    owner: TransmissionOwner;
+  }) {
+    this.#negotiated = options.negotiated;
+    this.#device = options.negotiated.device;
+    this.#socket = options.socket;
+    this.#host = options.host;
+    this.#owner = options.owner;
+    this.#replies = new ReplyQueue(options.socket, options.host.arenas, this.#onTaken);
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** No more requests come: what is in flight is finished, also when the client has sent FIN. */
+  get leaving(): boolean {
+    return this.#intake !== 'taking';
+  }
+
+  get takesRequests(): boolean {
+    const { limits, budget } = this.#host;
+    return (
+      this.#inFlight.count < limits.requestsInFlightMax &&
+      this.#inFlight.bytes < limits.bytesInFlightMax &&
+      !this.#device.congested &&
+      !budget.full &&
+      this.#replies.pendingBytes < limits.replyQueueBytesMax
+    );
+  }
+
+  /** Takes received bytes; gives true if slices of the chunk are kept. */
+  receive(chunk: Buffer): boolean {
+    if (!this.#connected || this.#intake === 'stopped') return false;
+    const keptBefore = this.#parser.keptSlices;
+    this.#parse(chunk);
+    this.#endTurn();
+    return this.#waitingBytes !== undefined || this.#parser.keptSlices !== keptBefore;
+  }
+
+  takeTurn(): void {
+    if (!this.#connected) return;
+    const waiting = this.#waitingBytes;
+    if (waiting !== undefined && this.takesRequests) {
+      this.#waitingBytes = undefined;
+      this.#parse(waiting);
+    }
+    this.#endTurn();
+  }
+
+  /** The server is closing: what is in flight is finished, what still comes is refused. */
+  refuseFurther(): void {
+    if (this.#intake === 'taking') this.#intake = 'refusing';
+    this.#endTurn();
+  }
+
+  /** Answers everything in flight with "shutting down"; the device completes it into the void. */
+  abandonAll(): void {
+    for (let request = this.#inFlight.first; request !== undefined; request = request.next) {
+      if (request.abandoned) continue;
+      request.abandoned = true;
+      this.#answerRefused(request, shuttingDown);
+    }
+    this.#intake = 'stopped';
+    this.#waitingBytes = undefined;
+    this.#endTurn();
+  }
+
+  /** The socket is gone. What is in flight stays with the device until it completes it. */
+  disconnect(): void {
+    if (!this.#connected) return;
+    this.#connected = false;
+    this.#intake = 'stopped';
+    this.#waitingBytes = undefined;
+    this.#replies.drop();
+    if (this.#writing !== undefined) this.#host.requests.give(this.#writing);
+    this.#writing = undefined;
+    this.#count();
+  }
+
+  onHeader(header: RequestHeader): PayloadOrder {
+    if (header.type === command.disconnect) {
+      this.#intake = 'stopped';
+      return 'stop';
+    }
+    const refusal =
+      this.#intake === 'refusing' ? shuttingDown : checkRequest(header, this.#negotiated);
+    if (header.type === command.write) return this.#onWriteHeader(header, refusal);
+    if (refusal !== undefined) this.#answerRefused(header, refusal);
+    else this.#take(header);
+    return 'none';
+  }
+
+  onPayload(slices: Buffer[]): void {
+    const request = this.#writing;
+    if (request === undefined) return;
+    this.#writing = undefined;
+    request.payload = slices;
+    this.#submit(request);
+  }
+
+  onDiscarded(): void {
+    const request = this.#writing;
+    const refusal = this.#refusal;
+    this.#writing = undefined;
+    this.#refusal = undefined;
+    if (request === undefined || refusal === undefined) return;
+    this.#answerRefused(request, refusal);
+    this.#host.requests.give(request);
+  }
+
+  onViolation(reason: string): void {
+    this.#intake = 'stopped';
+    this.#owner.violation(reason);
+  }
+
+  requestDone(request: NbdRequest, error: BlockError): void {
+    this.#inFlight.remove(request);
+    if (this.#connected) {
+      if (!request.abandoned) this.#answer(request, error);
+      if (!this.#parsing) this.#host.turns.add(this);
+    } else {
+      this.#count();
+    }
+    this.#host.requests.give(request);
+  }
+
+  #parse(chunk: Buffer): void {
+    this.#parsing = true;
+    this.#receivedAtMs = this.#host.nowMs();
+    const end = this.#parser.parse(chunk, 0);
+    this.#parsing = false;
+    if (end < chunk.length && this.#intake !== 'stopped') this.#waitingBytes = chunk.subarray(end);
+  }
+
+  /** Sends what was gathered, then sees whether the socket may be read on. */
+  #endTurn(): void {
+    if (!this.#connected) return;
+    if (this.#replies.gatheredBytes > 0) this.#replies.flush();
+    this.#count();
+    if (
+      this.#intake !== 'taking' &&
+      this.#inFlightUnanswered === 0 &&
+      this.#waitingBytes === undefined
+    ) {
+      if (this.#intake === 'stopped' || this.#writing === undefined) this.#tellDone();
+    }
+    if (this.#mustWait) this.#slowDown();
+    else if (this.#slowedDown) {
+      this.#slowedDown = false;
+      this.#socket.resume();
+    }
+  }
+
+  get #inFlightUnanswered(): number {
+    // Abandoned ones have been answered; abandoning is for all at once, and for good.
+    return this.#inFlight.first?.abandoned === true ? 0 : this.#inFlight.count;
+  }
+
+  get #mustWait(): boolean {
+    if (this.#waitingBytes !== undefined) return true;
+    return this.#intake === 'taking' && !this.#parser.insidePayload && !this.takesRequests;
+  }
+
+  #tellDone(): void {
+    if (this.#doneTold) return;
+    this.#doneTold = true;
+    this.#intake = 'stopped';
+    this.#owner.transmissionDone();
+  }
+
+  #slowDown(): void {
+    if (!this.#slowedDown) {
+      this.#slowedDown = true;
+      this.#host.counters.slowedDown += 1;
+      this.#socket.pause();
+    }
+    if (this.#device.congested) {
+      if (!this.#waitsForDevice) {
+        this.#waitsForDevice = true;
+        this.#device.whenRoom(this.#onDeviceRoom);
+      }
+    } else if (this.#host.budget.full) {
+      if (!this.#waitsForBudget) {
+        this.#waitsForBudget = true;
+        this.#host.budget.whenRoom(this.#onBudgetRoom);
+      }
+    } else if (this.takesRequests) {
+      // The limit was lifted between the parser's question and this one.
+      this.#host.turns.add(this);
+    }
+  }
+
+  readonly #onDeviceRoom = (): void => {
+    this.#waitsForDevice = false;
+    if (this.#connected) this.#host.turns.add(this);
+  };
+
+  readonly #onBudgetRoom = (): void => {
+    this.#waitsForBudget = false;
+    if (this.#connected) this.#host.turns.add(this);
+  };
+
+  readonly #onTaken = (): void => {
+    if (!this.#connected) return;
+    this.#replies.release();
+    if (this.#slowedDown) this.#host.turns.add(this);
+    else this.#count();
+  };
+
+  /** Keeps the server's budget told of what this connection holds. */
+  #count(): void {
+    const replyBytes = this.#connected ? this.#replies.pendingBytes : 0;
+    const bytes = this.#inFlight.bytes + replyBytes + this.#parser.heldBytes;
+    if (bytes === this.#countedBytes) return;
+    const deltaBytes = bytes - this.#countedBytes;
+    this.#countedBytes = bytes;
+    this.#host.budget.change(deltaBytes);
+  }
+
+  #onWriteHeader(header: RequestHeader, refusal: Refusal | undefined): PayloadOrder {
+    if (header.lengthBytes > payloadBytesMax) {
+      this.onViolation('write longer than the maximum payload');
+      return 'stop';
+    }
+    if (header.lengthBytes === 0) {
+      this.#answerRefused(header, refusal);
+      return 'none';
+    }
+    this.#writing = this.#newRequest(header, 'write');
+    this.#writing.chargedBytes = header.lengthBytes;
+    this.#refusal = refusal;
+    return refusal === undefined ? 'keep' : 'discard';
+  }
+
+  #take(header: RequestHeader): void {
+    switch (header.type) {
+      case command.read:
+        this.#takeRead(header);
+        return;
+      case command.flush:
+        this.#submit(this.#newRequest(header, 'flush'));
+        return;
+      case command.trim:
+        this.#takeRange(header, 'trim');
+        return;
+      case command.cache:
+        this.#takeRange(header, 'cache');
+        return;
+      case command.blockStatus:
+        this.#takeRange(header, 'status');
+        return;
+      case command.writeZeroes:
+        this.#takeRange(header, 'writeZeroes');
+        return;
+      default:
+        throw new Error(`request type ${header.type} passed the check`);
+    }
+  }
+
+  #takeRange(header: RequestHeader, name: BlockCommand): void {
+    if (header.lengthBytes === 0) {
+      this.#answerRefused(header, undefined);
+      return;
+    }
+    const request = this.#newRequest(header, name);
+    request.noHole = (header.flags & commandFlag.noHole) !== 0;
+    this.#submit(request);
+  }
+
+  #takeRead(header: RequestHeader): void {
+    const { lengthBytes } = header;
+    const structured = this.#negotiated.structuredReplies;
+    if (lengthBytes === 0) {
+      if (structured) writeEmptyChunk(this.#replies, header);
+      else writeSimpleReply(this.#replies, header, blockError.none);
+      this.#host.counters.requests += 1;
+      return;
+    }
+    if (lengthBytes <= this.#host.limits.readNowBytesMax && this.#readNow(header)) return;
+    const request = this.#newRequest(header, 'read');
+    request.target = Buffer.allocUnsafe(lengthBytes);
+    request.chargedBytes = lengthBytes;
+    this.#submit(request);
+  }
+
+  /** Reads straight into the reply, if the device has the data at hand. */
+  #readNow(header: RequestHeader): boolean {
+    const { offsetBytes, lengthBytes } = header;
+    const structured = this.#negotiated.structuredReplies;
+    const headerBytes = readHeaderBytes(structured);
+    const arena = this.#replies.reserve(headerBytes + lengthBytes);
+    const start = this.#replies.position + headerBytes;
+    const data = arena.subarray(start, start + lengthBytes);
+    if (!this.#device.readNow(data, offsetBytes)) return false;
+    commitReadInPlace(this.#replies, header, { offsetBytes, data, structured });
+    this.#host.counters.requests += 1;
+    return true;
+  }
+
+  #newRequest(header: RequestHeader, name: BlockCommand): NbdRequest {
+    const request = this.#host.requests.take();
+    request.command = name;
+    request.offsetBytes = header.offsetBytes;
+    request.lengthBytes = header.lengthBytes;
+    request.flags = header.flags;
+    request.cookieHigh = header.cookieHigh;
+    request.cookieLow = header.cookieLow;
+    request.noHole = false;
+    request.payload = noPayload;
+    request.target = noTarget;
+    request.chargedBytes = 0;
+    request.owner = this;
+    return request;
+  }
+
+  #submit(request: NbdRequest): void {
+    request.receivedAtMs = this.#receivedAtMs;
+    this.#inFlight.add(request);
+    this.#device.submit(request);
+  }
+
+  #answer(request: NbdRequest, error: BlockError): void {
+    if (error !== blockError.none) {
+      this.#answerFailed(request, error);
+      return;
+    }
+    this.#host.counters.requests += 1;
+    if (request.command === 'read') {
+      writeRead(this.#replies, request, {
+        offsetBytes: request.offsetBytes,
+        data: request.target,
+        structured: this.#negotiated.structuredReplies,
+      });
+    } else if (request.command === 'status') {
+      writeStatus(this.#replies, request, {
+        extents: request.extents,
+        lengthBytes: request.lengthBytes,
+        one: (request.flags & commandFlag.requestOne) !== 0,
+      });
+    } else {
+      writeSimpleReply(this.#replies, request, blockError.none);
+    }
+  }
+
+  /** The device has failed the request: of a range nothing is known to be valid from its start. */
+  #answerFailed(request: NbdRequest, error: BlockError): void {
+    this.#countError();
+    if (!this.#negotiated.structuredReplies) {
+      writeSimpleReply(this.#replies, request, error);
+      return;
+    }
+    const message = failureText(error);
+    const hasRange = request.lengthBytes > 0;
+    const { offsetBytes } = request;
+    writeErrorChunk(this.#replies, request, {
+      error,
+      message,
+      ...(hasRange ? { offsetBytes } : {}),
+    });
+  }
+
+  /** Answers without the device: with the refusal, or, for a request of nothing, with success. */
+  #answerRefused(cookie: RequestHeader | NbdRequest, refusal: Refusal | undefined): void {
+    if (refusal === undefined) {
+      this.#host.counters.requests += 1;
+      writeSimpleReply(this.#replies, cookie, blockError.none);
+      return;
+    }
+    this.#countError();
+    if (this.#negotiated.structuredReplies) writeErrorChunk(this.#replies, cookie, refusal);
+    else writeSimpleReply(this.#replies, cookie, refusal.error);
+  }
+
+  #countError(): void {
+    this.#host.counters.requests += 1;
+    this.#host.counters.errors += 1;
+  }
+}
+
+function failureText(error: BlockError): string {
+  switch (error) {
+    case blockError.io:
+      return 'the volume could not serve this';
+    case blockError.noSpace:
+      return 'no space is left';
+    case blockError.shutdown:
+      return 'the volume is shutting down';
+    case blockError.permission:
+      return 'not permitted';
+    default:
+      return 'the request failed';
+  }
+}
