@@ -46,7 +46,7 @@ async function setUp(t: Test, groups = [groupStatus('vm')]) {
   t.teardown(() => api.close());
   const casemate = async (args: string, typed: Typed = {}) =>
     await run([...args.split(' '), '--api', url], typed);
-  return { site, url, casemate };
+  return { api, site, url, casemate };
 }
 
 t.test('help lists every command, and every command has help with an example', async (t) => {
@@ -96,9 +96,12 @@ t.test('nothing typed shows the help and is exit code 2', async (t) => {
 });
 
 t.test('a daemon that does not answer is exit code 3', async (t) => {
-  const { code, err } = await run(['status', '--api', 'http://127.0.0.1:9']);
+  const { api, url } = await setUp(t);
+  await api.close();
+  const { code, err } = await run(['status', '--api', url]);
   t.equal(code, 3);
-  t.match(err, /no daemon answers at http:\/\/127\.0\.0\.1:9.*\(ERR_UNREACHABLE\)\nhint: /);
+  t.match(err, `casemate: no daemon answers at ${url}: `);
+  t.match(err, /ECONNREFUSED.* \(ERR_UNREACHABLE\)\nhint: /);
 });
 
 t.test('the daemon is found by option, configuration or environment', async (t) => {
