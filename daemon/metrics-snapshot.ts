@@ -1,14 +1,14 @@
 /** The site's figures as `metrics/` wants them, read from the counters that their owners keep. */
 import type { GroupMetrics, MetricsSnapshot, VolumeMetrics } from '../metrics/snapshot.ts';
 import { LatencyHistogram } from '../wal/latency-histogram.ts';
-import type { Site } from './site.ts';
+import type { SiteParts } from './site-parts.ts';
 import { servesClients, waitCodeOf } from './status.ts';
 import { softwareVersion } from './version.ts';
 import type { Group } from './volume/group.ts';
 import type { Volume } from './volume/volume.ts';
 
 /** What only the file system knows: asked for before the snapshot, which is taken in one tick. */
-export async function allocatedBytes(site: Site): Promise<ReadonlyMap<Volume, number>> {
+export async function allocatedBytes(site: SiteParts): Promise<ReadonlyMap<Volume, number>> {
   const allocated = new Map<Volume, number>();
   for (const { volume } of site.groups.volumes()) {
     allocated.set(volume, await volume.store.allocatedBytes());
@@ -18,7 +18,7 @@ export async function allocatedBytes(site: Site): Promise<ReadonlyMap<Volume, nu
 
 /** All figures of the site at this moment. */
 export function metricsSnapshot(
-  site: Site,
+  site: SiteParts,
   allocated: ReadonlyMap<Volume, number>,
 ): MetricsSnapshot {
   const { config, log, memory, peer } = site;
@@ -81,7 +81,7 @@ function volumeMetrics(group: Group, volume: Volume, allocated: number): VolumeM
   };
 }
 
-function groupMetrics(site: Site, group: Group): GroupMetrics {
+function groupMetrics(site: SiteParts, group: Group): GroupMetrics {
   const { view, counters } = group;
   return {
     group: group.groupName,

@@ -110,6 +110,7 @@ export class Operations {
     if (!group.view.reigning) {
       await this.#relay('resize', name, sizeBytes, null);
     } else {
+      this.#needServing(group);
       const document = { volume: volume.number, sizeBytes };
       const record = documentRecord(recordKind.volumeResize, 0, document);
       await this.#host.within(group.appendRecord(record), `growing volume "${name}"`);
@@ -143,6 +144,7 @@ export class Operations {
       );
       return;
     }
+    this.#needServing(group);
     if (group.volumes.count > 1) {
       const record = documentRecord(recordKind.volumeRemove, 0, { volume: volume.number });
       await this.#host.within(group.appendRecord(record), `deleting volume "${name}"`);
@@ -321,6 +323,7 @@ export class Operations {
     await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
     const there = group.waitFor(() => group.volumes.byName(name) !== undefined);
     if (group.view.reigning) {
+      this.#needServing(group);
       const record = volumeAdd(group, name, sizeBytes);
       await this.#host.within(group.appendRecord(record), `creating volume "${name}"`);
     } else {
@@ -354,13 +357,7 @@ export class Operations {
 
   async #removeGroup(group: Group): Promise<void> {
     const { config } = group.view;
-    if (config === undefined || !group.view.takesWrites) {
-      throw new CasemateError(
-        'ERR_NOT_SERVING',
-        `group "${group.groupName}" does not serve: ${group.view.waitReason?.text ?? ''}`,
-        { hint: 'Delete the volume when it serves again.', status: 409 },
-      );
-    }
+    if (config === undefined) throw new Error('a group that serves has a configuration');
     const { forced: _, ...rest } = config;
     const next = this.#host.newConfig({ ...rest, epoch: config.epoch + 1, removed: true });
     const result = await this.#host.within(
@@ -376,6 +373,16 @@ export class Operations {
     }
     await this.#host.dropGroup(group, 'delete-files');
     await this.#host.call('groupRemoved', { groupId: group.groupId });
+  }
+
+  /** A record that can't be logged now would take effect at some later time, unasked. */
+  #needServing(group: Group): void {
+    if (group.view.takesWrites) return;
+    throw new CasemateError(
+      'ERR_NOT_SERVING',
+      `group "${group.groupName}" does not serve: ${group.view.waitReason?.text ?? ''}`,
+      { hint: 'Try again when it serves.', status: 409 },
+    );
   }
 
   #needPeer(what: string): void {

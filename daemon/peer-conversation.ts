@@ -22,7 +22,7 @@ import {
   type PeerCallResult,
   peerCalls,
 } from './peer-calls.ts';
-import type { Site } from './site.ts';
+import type { PeerFigures, SiteParts } from './site-parts.ts';
 import { systemClock, systemRandom } from './system-clock.ts';
 import { systemNetwork } from './system-network.ts';
 import { softwareVersion } from './version.ts';
@@ -39,8 +39,8 @@ type PeerCallHandlers = {
   ) => Promise<PeerCallResult<Name>> | PeerCallResult<Name>;
 };
 
-export class PeerConversation implements GroupLink {
-  readonly #site: Site;
+export class PeerConversation implements GroupLink, PeerFigures {
+  readonly #site: Omit<SiteParts, 'peer'>;
   readonly #logger: Logger;
   readonly #link: PeerLink;
   readonly #handlers: PeerCallHandlers;
@@ -49,7 +49,7 @@ export class PeerConversation implements GroupLink {
   #sinceMs: number;
   #problem: string | undefined = 'not connected yet';
 
-  constructor(options: { site: Site; bootId: string; logger: Logger }) {
+  constructor(options: { site: Omit<SiteParts, 'peer'>; bootId: string; logger: Logger }) {
     this.#site = options.site;
     this.#logger = options.logger;
     this.#sinceMs = this.#site.clock.wallMs();

@@ -5,7 +5,6 @@
  * `peer-conversation.ts`.
  */
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { GroupConfig } from '../replication/core/config.ts';
 import { Acceptor } from '../replication/register/acceptor.ts';
 import { Log, type LogRecovery } from '../wal/log.ts';
@@ -18,6 +17,7 @@ import type { Logger } from './logger.ts';
 import { Operations } from './operations.ts';
 import { PeerConversation } from './peer-conversation.ts';
 import { SiteGroups } from './site-groups.ts';
+import type { SiteClock, SiteParts } from './site-parts.ts';
 import type {
   CreateVolume,
   PromotionEvidence,
@@ -37,13 +37,6 @@ const tickMs = 50;
 /** An operator's action that takes longer is reported as not done. */
 const operationMsMax = 30_000;
 
-export interface SiteClock {
-  /** Monotonic milliseconds. */
-  nowMs(): number;
-  /** Milliseconds since 1970. */
-  wallMs(): number;
-}
-
 export interface SiteOptions {
   readonly config: Config;
   readonly logger: Logger;
@@ -53,7 +46,7 @@ export interface SiteOptions {
   readonly volumeGone: (name: string) => void;
 }
 
-export class Site implements SiteControl {
+export class Site implements SiteControl, SiteParts {
   readonly config: Config;
   readonly startedAtMs: number;
   readonly recovery: LogRecovery;
@@ -68,7 +61,7 @@ export class Site implements SiteControl {
   failure: string | undefined;
   readonly #logger: Logger;
   readonly #checkpointer: Checkpointer;
-  #ticking: NodeJS.Timeout | undefined;
+  #cancelTick: () => void = () => undefined;
   #closed = false;
 
   private constructor(parts: {
@@ -155,7 +148,7 @@ export class Site implements SiteControl {
   /** Lets the peer in and starts to look after time. */
   async start(): Promise<void> {
     await this.peer.start();
-    this.#ticking = setInterval(() => this.#tick(), tickMs);
+    this.#tickLater();
     this.event('info', 'started', undefined, this.recovery.report.text);
   }
 
@@ -163,7 +156,7 @@ export class Site implements SiteControl {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#ticking);
+    this.#cancelTick();
     await this.peer.close();
     if (this.failure === undefined) await this.#checkpointer.run();
     await this.#checkpointer.stop();
@@ -228,6 +221,13 @@ export class Site implements SiteControl {
     return this.operations.forcePromote(name, confirmation);
   }
 
+  #tickLater(): void {
+    this.#cancelTick = systemClock.setTimer(tickMs, () => {
+      this.#tick();
+      if (!this.#closed) this.#tickLater();
+    });
+  }
+
   #tick(): void {
     for (const group of this.groups.all) group.tick();
     if (this.failure === undefined) this.#checkpointer.tick();
@@ -255,7 +255,7 @@ export class Site implements SiteControl {
       dataDirectory: join(config.dataDirectory, 'volumes'),
       nowMs: () => this.clock.nowMs(),
       wallMs: () => this.clock.wallMs(),
-      delay: (ms) => delay(ms),
+      delay,
       random: () => systemRandom.fraction(),
       randomId,
       event: (level, code, group, text) => this.event(level, code, group, text),
@@ -311,21 +311,28 @@ export class Site implements SiteControl {
   }
 }
 
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    systemClock.setTimer(ms, resolve);
+  });
+}
+
 /** Gives the result of `promise`, or throws ERR_TIMEOUT: what was begun may still be finished. */
 async function within<Result>(promise: Promise<Result>, what: string): Promise<Result> {
-  const abort = new AbortController();
-  const late = delay(operationMsMax, undefined, { signal: abort.signal }).then(() => {
-    throw new CasemateError('ERR_TIMEOUT', `${what} took longer than ${operationMsMax} ms`, {
-      hint: 'It may still be finished later: `casemate status` shows how it stands.',
-      status: 504,
+  let cancel = (): void => undefined;
+  const late = new Promise<never>((_, reject) => {
+    cancel = systemClock.setTimer(operationMsMax, () => {
+      reject(
+        new CasemateError('ERR_TIMEOUT', `${what} took longer than ${operationMsMax} ms`, {
+          hint: 'It may still be finished later: `casemate status` shows how it stands.',
+          status: 504,
+        }),
+      );
     });
-  });
-  late.catch(() => {
-    // Aborted because the promise was settled first.
   });
   try {
     return await Promise.race([promise, late]);
   } finally {
-    abort.abort();
+    cancel();
   }
 }

@@ -1,7 +1,7 @@
 /** What a site says of itself, gathered from its parts when somebody asks. */
 import { healthProblems } from '../metrics/health.ts';
 import type { PeerState } from '../replication/core/events.ts';
-import type { Site } from './site.ts';
+import type { SiteParts } from './site-parts.ts';
 import type { GroupStatus, PeerCopyStatus, SiteStatus, VolumeStatus } from './site-status.ts';
 import { softwareVersion } from './version.ts';
 import type { Group } from './volume/group.ts';
@@ -9,7 +9,7 @@ import type { Volume } from './volume/volume.ts';
 import { waitReasons } from './wait-reasons.ts';
 
 /** The whole status of a site. */
-export async function siteStatus(site: Site): Promise<SiteStatus> {
+export async function siteStatus(site: SiteParts): Promise<SiteStatus> {
   const { config, log, store, clock, peer } = site;
   const stats = log.stats();
   const groups = await Promise.all([...site.groups.all].map((group) => groupStatus(site, group)));
@@ -41,7 +41,7 @@ export async function siteStatus(site: Site): Promise<SiteStatus> {
 }
 
 /** One volume, as the lists show it. */
-export async function volumeStatus(site: Site, volume: Volume): Promise<VolumeStatus> {
+export async function volumeStatus(site: SiteParts, volume: Volume): Promise<VolumeStatus> {
   const { nbd } = site.config;
   const uris = [`nbd+unix:///${volume.name}?socket=${nbd.unix}`];
   if (nbd.listen !== undefined) uris.push(`nbd://${nbd.listen}/${volume.name}`);
@@ -56,7 +56,7 @@ export async function volumeStatus(site: Site, volume: Volume): Promise<VolumeSt
   };
 }
 
-async function groupStatus(site: Site, group: Group): Promise<GroupStatus> {
+async function groupStatus(site: SiteParts, group: Group): Promise<GroupStatus> {
   const { view, counters } = group;
   const stored = site.groups.stored(group.groupId);
   const nowMs = site.clock.nowMs();
@@ -103,7 +103,7 @@ export function waitCodeOf(group: Group): string | undefined {
   return servesClients(group) ? undefined : group.view.waitReason?.code;
 }
 
-function waitOf(site: Site, group: Group, nowMs: number): GroupStatus['wait'] {
+function waitOf(site: SiteParts, group: Group, nowMs: number): GroupStatus['wait'] {
   const { view, counters } = group;
   const wallMs = site.clock.wallMs();
   if (counters.stalled !== undefined) {
@@ -117,14 +117,14 @@ function waitOf(site: Site, group: Group, nowMs: number): GroupStatus['wait'] {
   return { code: reason.code, text: reason.text, sinceMs, clears, command };
 }
 
-function siteOf(site: Site, storeId: string | undefined): string | undefined {
+function siteOf(site: SiteParts, storeId: string | undefined): string | undefined {
   if (storeId === undefined) return undefined;
   if (storeId === site.store.storeId) return site.config.site;
   if (storeId === site.store.peerStoreId) return site.config.peer.site;
   return undefined;
 }
 
-function peerCopy(site: Site, state: PeerState, nowMs: number): PeerCopyStatus {
+function peerCopy(site: SiteParts, state: PeerState, nowMs: number): PeerCopyStatus {
   const name = site.config.peer.site;
   const say = (text: string, remainingRecords = 0): PeerCopyStatus => ({
     state: state.kind,

@@ -5,7 +5,7 @@ import { type Command, readArguments } from './command.ts';
 import { usageError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
 
-const defaultDemoDirectory = 'data/demo';
+const defaultDemoDirectory = 'data';
 
 export const runCommand: Command = {
   name: 'run',
@@ -47,7 +47,7 @@ Example:
 `,
   run: async (args, terminal) => {
     const { values } = readArguments('demo', args, { data: { type: 'string' } }, []);
-    const { runDemo } = await import('../demo.ts');
+    const { runDemo } = await import('./demo.ts');
     await runDemo({
       directory: values.data ?? defaultDemoDirectory,
       commandPath: fileURLToPath(new URL('main.js', import.meta.url)),

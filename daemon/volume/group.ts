@@ -1,146 +1,123 @@
 /**
  * One consistency group on this site: the driver around the pure core. It turns what happens (a
  * frame is durable, a message came, the register answered) into the core's events, and carries out
- * the core's effects in their order. It owns the group's place in the log (it is an `Appender`),
- * its frames in flight, its requests and its volumes.
+ * the core's effects in their order.
  *
- * The path of a write: `Volume.submit` -> `RequestDesk` -> `takeEntries` (here: the frame is formed,
- * sent to the peer and given to the log in one go) -> durable here and there -> `#commit` (clients
- * are answered, the volumes' stores apply). No promise and no timer is on it.
+ * The path of a write: `Volume.submit` -> `RequestDesk` -> `GroupAppender` (a frame is formed, given
+ * to the log and sent to the peer in one go) -> durable here and there -> `#commit` (the volumes'
+ * stores take it, clients are answered). No promise and no timer is on it.
  */
 import assert from 'node:assert/strict';
-import type { GroupConfig } from '../../replication/core/config.ts';
+import type { FrameSummary, GroupConfig } from '../../replication/core/config.ts';
 import type { CoreEffect, CoreEvent, CoreView } from '../../replication/core/events.ts';
 import type { GroupCore } from '../../replication/core/group-core.ts';
 import type { PairMessage } from '../../replication/core/messages.ts';
 import type { ForwardReply, ForwardRequest } from '../../replication/link/forward-format.ts';
 import type { CasRegister } from '../../replication/register/cas-register.ts';
-import type { Digest, Frame, GroupId, HistoryPoint, LogRecord } from '../../wal/frame.ts';
-import { recordKind } from '../../wal/frame.ts';
-import { encodeFrame, frameRecordsMax } from '../../wal/frame-format.ts';
-import type { Appender, LogEntry } from '../../wal/log.ts';
+import type { Frame, GroupId, HistoryPoint, LogRecord } from '../../wal/frame.ts';
 import { type BlockRequest, blockError } from '../nbd/block-device.ts';
 import { ForwardedRequests } from './forwarded-requests.ts';
-import { type FrameInFlight, FramesInFlight } from './frames-in-flight.ts';
+import { FramesInFlight } from './frames-in-flight.ts';
+import { GroupAppender } from './group-appender.ts';
 import type { GroupContext } from './group-context.ts';
 import { GroupCounters } from './group-counters.ts';
 import { GroupHistory } from './group-history.ts';
 import type { GroupVolumes } from './group-volumes.ts';
 import { PeerSender } from './peer-sender.ts';
 import { Queue } from './queue.ts';
-import { documentRecord, epochStartOf } from './record-payloads.ts';
+import { epochStartOf } from './record-payloads.ts';
 import { RequestDesk } from './request-desk.ts';
 import type { Volume, VolumeHost } from './volume.ts';
-import type { WritePart } from './write-part.ts';
 
-/** Most of a frame that a group forms; larger batches make several frames. */
-const frameBytesMax = 4 * 1024 * 1024;
-
-export interface GroupIdentity {
+export interface GroupParts {
   readonly groupId: GroupId;
   readonly name: string;
+  readonly core: GroupCore;
+  readonly register: CasRegister;
+  readonly volumes: GroupVolumes;
+  /** Frames of the log that may be committed or not. */
+  readonly tail: readonly Frame[];
+  readonly end: HistoryPoint;
 }
 
-export class Group implements Appender, VolumeHost {
+export class Group implements VolumeHost {
   readonly groupId: GroupId;
   readonly groupName: string;
   readonly desk: RequestDesk;
   readonly volumes: GroupVolumes;
+  readonly register: CasRegister;
   readonly counters = new GroupCounters();
   readonly history = new GroupHistory();
   readonly #context: GroupContext;
   readonly #core: GroupCore;
-  readonly #register: CasRegister;
-  readonly #inFlight: FramesInFlight;
+  readonly #inFlight = new FramesInFlight();
+  readonly #appender: GroupAppender;
   readonly #sender: PeerSender;
   readonly #forwarded: ForwardedRequests;
-  /** Entries that wait for the log: frames of the peer, cuts, frames with records of our own. */
-  readonly #ready = new Queue<LogEntry>();
-  /** Records that are no client's: epoch starts and changes of the volume table. */
-  readonly #ownRecords = new Queue<{ record: LogRecord; done: () => void }>();
-  /** Entries given to the log, oldest first; `live` is false once a cut has voided them. */
-  readonly #appending = new Queue<{ entry: LogEntry; live: boolean }>();
   readonly #events = new Queue<CoreEvent>();
   readonly #viewWaiters = new Set<() => void>();
   #dispatching = false;
-  #pendingEpochStart: GroupConfig | undefined;
-  #received: { frame: Frame } | undefined;
-  #end: HistoryPoint;
+  #readingRegister = false;
   #closed = false;
+  #received: Frame | undefined;
   /** The point that this site's log has to reach before unresolved writes are done anew (R37). */
   #resolveAt: number | undefined;
   #view: CoreView;
 
-  constructor(
-    context: GroupContext,
-    identity: GroupIdentity,
-    parts: {
-      readonly core: GroupCore;
-      readonly register: CasRegister;
-      readonly makeVolumes: (host: Group) => GroupVolumes;
-      readonly tail: readonly Frame[];
-      readonly end: HistoryPoint;
-    },
-  ) {
+  constructor(context: GroupContext, parts: GroupParts) {
     this.#context = context;
-    this.groupId = identity.groupId;
-    this.groupName = identity.name;
+    this.groupId = parts.groupId;
+    this.groupName = parts.name;
     this.#core = parts.core;
-    this.#register = parts.register;
-    this.#end = parts.end;
-    this.#inFlight = new FramesInFlight();
+    this.register = parts.register;
+    this.volumes = parts.volumes;
+    this.#view = this.#core.view();
     for (const frame of parts.tail) this.#inFlight.push(frame, [], context.nowMs());
+    this.#appender = new GroupAppender(this.#appenderHost(), parts.end);
+    const reads = {
+      nowMs: () => context.nowMs(),
+      takesWrites: () => this.#view.takesWrites,
+      mayRead: () => this.mayRead(),
+      readFailed: (volume: Volume, error: unknown) => this.readFailed(volume, error),
+    };
     this.desk = new RequestDesk({
+      ...reads,
       boot: context.boot,
       memory: context.memory,
       holdMsMax: context.limits.holdMsMax,
-      nowMs: () => context.nowMs(),
-      takesWrites: () => this.#view.takesWrites,
-      mayRead: () => this.mayRead(),
       standbySession: () => (this.#view.reigning ? undefined : this.#view.joinedSession),
       forward: (session, request) => context.link.sendForward(session, request),
-      wakeLog: () => context.log.schedule(this),
-      readFailed: (volume, error) => this.readFailed(volume, error),
+      wakeLog: () => context.log.schedule(this.#appender),
     });
     this.#forwarded = new ForwardedRequests({
-      nowMs: () => context.nowMs(),
-      takesWrites: () => this.#view.takesWrites,
-      mayRead: () => this.mayRead(),
+      ...reads,
       volume: (number) => this.volumes.byNumber(number),
       submitPart: (part) => this.desk.submitPart(part),
       reply: (session, reply) => context.link.sendForwardReply(session, reply),
-      readFailed: (volume, error) => this.readFailed(volume, error),
     });
     this.#sender = new PeerSender(
       {
-        groupId: this.groupId,
         nextNumber: () => this.#core.nextNumber(),
         sendFrame: (session, number, frame) => context.link.sendFrame(session, number, frame),
         sent: (session, number, sent) => this.#dispatch({ kind: 'sent', session, number, sent }),
         readFrames: (after, budgetBytes) =>
           context.log.readFrames(this.groupId, after, budgetBytes),
-        logGone: (session, error) => {
-          context.event('warn', 'catch-up-interrupted', this.groupName, error.message);
-          context.link.closeSession(session, error.message);
-          this.sessionClosed(session);
-        },
+        logGone: (session, error) => this.#logGone(session, error),
       },
       context.limits.inFlightBytesMax,
     );
-    this.volumes = parts.makeVolumes(this);
-    this.#view = this.#core.view();
-  }
-
-  /** Recovery has applied a committed frame of the log. */
-  replayed(frame: Frame): void {
-    this.counters.reached(frame);
-    this.history.committed(frame);
   }
 
   /** The first look at the register and the link; the volumes are loaded. */
   start(): void {
     this.#dispatch({ kind: 'tick' });
     this.#viewChanged();
+  }
+
+  /** Recovery has applied a committed frame of the log. */
+  replayed(frame: Frame): void {
+    this.counters.reached(frame);
+    this.history.committed(frame);
   }
 
   get view(): CoreView {
@@ -156,10 +133,6 @@ export class Group implements Appender, VolumeHost {
     return this.counters.appliedPoint(this.volumes.appliedThrough);
   }
 
-  get register(): CasRegister {
-    return this.#register;
-  }
-
   // --- requests of clients (VolumeHost)
 
   mayRead(): boolean {
@@ -171,10 +144,7 @@ export class Group implements Appender, VolumeHost {
   }
 
   get congested(): boolean {
-    return (
-      this.#context.memory.full ||
-      this.volumes.backlogBytes >= this.#context.limits.applyBacklogBytesMax
-    );
+    return this.#context.memory.full || this.#backlogFull();
   }
 
   whenRoom(resume: () => void): void {
@@ -193,117 +163,48 @@ export class Group implements Appender, VolumeHost {
   /** Applied moved, or memory was freed: the log may go on, clients may send again. */
   progressed(): void {
     this.#context.memory.wake();
-    if (this.#ready.length > 0 || this.desk.hasQueued) this.#context.log.schedule(this);
+    this.#appender.wake();
   }
 
-  // --- the log (Appender)
+  // --- the log
 
-  takeEntries(budgetBytes: number): readonly LogEntry[] {
-    if (this.#closed) return [];
-    const entries: LogEntry[] = [];
-    let bytes = 0;
-    // A site whose data files lag stops taking frames in: the primary's window then slows it (I9).
-    while (bytes < budgetBytes && this.#ready.length > 0) {
-      const entry = this.#ready.peek();
-      if (entry === undefined) break;
-      if (entry.kind === 'frame' && this.#backlogFull() && !this.#view.reigning) break;
-      this.#ready.shift();
-      bytes += entry.kind === 'frame' ? entry.frame.sizeBytes : 0;
-      entries.push(entry);
-      this.#appending.push({ entry, live: true });
-    }
-    while (bytes < budgetBytes) {
-      const frame = this.#formFrame(Math.min(frameBytesMax, budgetBytes - bytes));
-      if (frame === undefined) break;
-      bytes += frame.sizeBytes;
-      const entry: LogEntry = { kind: 'frame', frame };
-      entries.push(entry);
-      this.#appending.push({ entry, live: true });
-    }
-    return entries;
+  /** Appends a record of the volume table; resolves when it is committed and in effect. */
+  appendRecord(record: LogRecord): Promise<void> {
+    return this.#appender.appendRecord(record);
   }
 
-  entriesDurable(entries: readonly LogEntry[]): void {
-    let durable: number | undefined;
-    for (const entry of entries) {
-      const appended = this.#appending.shift();
-      assert(appended !== undefined && appended.entry === entry, 'durable in the order taken');
-      if (!appended.live) continue;
-      durable = entry.kind === 'frame' ? entry.frame.lastSequence : entry.to.sequence;
-    }
-    if (durable === undefined) return;
-    this.#inFlight.noteDurable(durable, this.#context.nowMs());
-    this.#dispatch({ kind: 'durable', sequence: durable });
-    this.#sender.wake();
-    if (this.#ready.length > 0 || this.desk.hasQueued) this.#context.log.schedule(this);
+  #appenderHost(): ConstructorParameters<typeof GroupAppender>[0] {
+    const context = this.#context;
+    return {
+      groupId: this.groupId,
+      log: context.log,
+      inFlight: this.#inFlight,
+      inFlightBytesMax: context.limits.inFlightBytesMax,
+      desk: () => this.desk,
+      view: () => this.#view,
+      backlogFull: () => this.#backlogFull(),
+      nowMs: () => context.nowMs(),
+      wallMs: () => context.wallMs(),
+      formed: (frame, epochStart) => {
+        this.counters.framesFormed += 1;
+        this.counters.recordsFormed += frame.records.length;
+        this.#dispatch({
+          kind: 'frameFormed',
+          frame: summarise(frame, epochStart),
+          sizeBytes: frame.sizeBytes,
+        });
+        this.#sender.formed(frame);
+      },
+      durable: (sequence) => {
+        this.#inFlight.noteDurable(sequence, context.nowMs());
+        this.#dispatch({ kind: 'durable', sequence });
+        this.#sender.wake();
+      },
+    };
   }
 
   #backlogFull(): boolean {
     return this.volumes.backlogBytes >= this.#context.limits.applyBacklogBytesMax;
-  }
-
-  /** Primary: forms the next frame of what has arrived, tells the core and sends it (I2). */
-  #formFrame(budgetBytes: number): Frame | undefined {
-    const reign = this.#core.view().config;
-    if (!this.#view.reigning || reign === undefined) return undefined;
-    const nowMs = this.#context.nowMs();
-    let records: readonly LogRecord[] = [];
-    let parts: readonly WritePart[] = [];
-    const dones: (() => void)[] = [];
-    if (this.#pendingEpochStart !== undefined) {
-      assert.equal(this.#pendingEpochStart.epochId, reign.epochId, 'the newest reign starts (R15)');
-      records = [documentRecord(recordKind.epochStart, 0, this.#pendingEpochStart)];
-    } else {
-      if (!this.#view.takesWrites) return undefined;
-      if (this.#inFlight.bytes >= this.#context.limits.inFlightBytesMax) return undefined;
-      const own = this.#ownRecords.drain();
-      if (own.length > 0) {
-        records = own.map(({ record }) => record);
-        dones.push(...own.map(({ done }) => done));
-      } else {
-        parts = this.desk.takeParts(budgetBytes, frameRecordsMax);
-        records = parts;
-      }
-    }
-    if (records.length === 0) return undefined;
-    const frame = encodeFrame({
-      groupId: this.groupId,
-      epoch: reign.epoch,
-      epochId: reign.epochId,
-      firstSequence: this.#end.sequence + 1,
-      commit: this.#view.commit,
-      timeMs: this.#context.wallMs(),
-      digestBefore: this.#end.digest,
-      records,
-    });
-    const epochStart = this.#pendingEpochStart;
-    this.#pendingEpochStart = undefined;
-    this.#end = { sequence: frame.lastSequence, digest: frame.digestAfter };
-    const entry = this.#inFlight.push(frame, parts, nowMs);
-    this.#waitForCommit(entry, dones);
-    this.counters.framesFormed += 1;
-    this.counters.recordsFormed += records.length;
-    this.#dispatch({
-      kind: 'frameFormed',
-      frame: summarise(frame, epochStart),
-      sizeBytes: frame.sizeBytes,
-    });
-    this.#sender.formed(frame);
-    return frame;
-  }
-
-  #commitCallbacks = new Map<number, (() => void)[]>();
-
-  #waitForCommit(entry: FrameInFlight, dones: (() => void)[]): void {
-    if (dones.length > 0) this.#commitCallbacks.set(entry.frame.lastSequence, dones);
-  }
-
-  /** Appends a record of the volume table; resolves when it is committed and in effect. */
-  appendRecord(record: LogRecord): Promise<void> {
-    return new Promise((resolve) => {
-      this.#ownRecords.push({ record, done: resolve });
-      this.#context.log.schedule(this);
-    });
   }
 
   // --- the link
@@ -329,14 +230,14 @@ export class Group implements Appender, VolumeHost {
     this.#dispatch({ kind: 'message', session, message });
     if (message.kind === 'ack') {
       this.#sender.acknowledged(message.durable);
-      if (this.desk.hasQueued) this.#context.log.schedule(this);
+      this.#appender.wake();
     }
     this.#resolveIfReached();
     this.desk.advance();
   }
 
   frame(session: number, number: number, frame: Frame): void {
-    this.#received = { frame };
+    this.#received = frame;
     this.#dispatch({
       kind: 'frameReceived',
       session,
@@ -355,8 +256,14 @@ export class Group implements Appender, VolumeHost {
     this.desk.reply(session, reply);
   }
 
+  #logGone(session: number, error: Error): void {
+    this.#context.event('warn', 'catch-up-interrupted', this.groupName, error.message);
+    this.#context.link.closeSession(session, error.message);
+    this.sessionClosed(session);
+  }
+
   #resolveIfReached(): void {
-    if (this.#resolveAt === undefined || this.#end.sequence < this.#resolveAt) return;
+    if (this.#resolveAt === undefined || this.#appender.end.sequence < this.#resolveAt) return;
     if (this.#view.reigning || this.#view.joinedSession === undefined) return;
     this.#resolveAt = undefined;
     this.desk.resolve();
@@ -402,7 +309,7 @@ export class Group implements Appender, VolumeHost {
     this.#dispatch({ kind: 'forced', config });
   }
 
-  /** Resolves when `condition` holds, looked at after every change of the view or commit. */
+  /** Resolves when `condition` holds, looked at after every event of the group. */
   waitFor(condition: () => boolean): Promise<void> {
     if (condition()) return Promise.resolve();
     return new Promise((resolve) => {
@@ -417,11 +324,13 @@ export class Group implements Appender, VolumeHost {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#register.cancel();
+    this.#appender.close();
+    this.register.cancel();
     this.#context.link.setWilling(this.groupId, false);
     this.#sender.stop();
     this.desk.close(blockError.shutdown);
     await this.volumes.close();
+    for (const look of [...this.#viewWaiters]) look();
   }
 
   // --- events and effects
@@ -474,21 +383,23 @@ export class Group implements Appender, VolumeHost {
         this.readRegister();
         return;
       case 'cut':
-        this.#cut(effect.to);
+        for (const { parts } of this.#inFlight.cutAfter(effect.to.sequence)) this.desk.cut(parts);
+        this.#appender.cut(effect.to);
         return;
       case 'acceptFrame':
         this.#acceptFrame();
         return;
       case 'appendEpochStart':
-        this.#pendingEpochStart = effect.config;
-        this.#context.log.schedule(this);
+        this.#appender.startEpoch(effect.config);
         return;
       case 'commit':
         this.#commit(effect.sequence);
         return;
-      case 'startSending':
-        this.#sender.start(effect.session, effect.from, this.#end.sequence, this.#framesInMemory());
+      case 'startSending': {
+        const end = this.#appender.end.sequence;
+        this.#sender.start(effect.session, effect.from, end, this.#framesInMemory());
         return;
+      }
       case 'stopSending':
         this.#sender.stop();
         return;
@@ -514,7 +425,7 @@ export class Group implements Appender, VolumeHost {
   #sendHeartbeat(session: number, commit: number): void {
     const number = this.#core.nextNumber();
     const sent = this.#sender.cursor;
-    const { config } = this.#core.view();
+    const { config } = this.#view;
     assert(config !== undefined, 'a site that sends heartbeats has a configuration');
     this.#context.link.send(session, {
       kind: 'heartbeat',
@@ -532,7 +443,7 @@ export class Group implements Appender, VolumeHost {
   }
 
   #swap(expected: GroupConfig, next: GroupConfig): void {
-    this.#register.swap(expected, next).then(
+    this.register.swap(expected, next).then(
       (result) => {
         if (result.outcome === 'won') this.#dispatch({ kind: 'swapWon', config: next });
         else this.#dispatch({ kind: 'swapLost', current: result.current });
@@ -543,55 +454,27 @@ export class Group implements Appender, VolumeHost {
     );
   }
 
-  #reading = false;
-
   /** Looks at the register: a newer configuration may have been won (R9). */
   readRegister(): void {
-    if (this.#reading || this.#closed) return;
-    this.#reading = true;
-    this.#register.read().then(
+    if (this.#readingRegister || this.#closed) return;
+    this.#readingRegister = true;
+    this.register.read().then(
       (current) => {
-        this.#reading = false;
+        this.#readingRegister = false;
         if (current !== undefined) this.#dispatch({ kind: 'registerRead', current });
       },
       () => {
         // No quorum of acceptors answered: the core asks again when it has to.
-        this.#reading = false;
+        this.#readingRegister = false;
       },
     );
   }
 
   #acceptFrame(): void {
-    const received = this.#received;
-    assert(received !== undefined, 'a frame is accepted while it is being looked at');
-    const { frame } = received;
-    assert.equal(frame.firstSequence, this.#end.sequence + 1, 'a frame follows the log end (I2)');
-    assert.equal(frame.digestBefore, this.#end.digest, 'a frame continues our history (I11)');
-    this.#end = { sequence: frame.lastSequence, digest: frame.digestAfter };
+    const frame = this.#received;
+    assert(frame !== undefined, 'a frame is accepted while it is being looked at');
+    this.#appender.appendReceived(frame);
     this.#inFlight.push(frame, this.desk.find(frame), this.#context.nowMs());
-    this.#ready.push({ kind: 'frame', frame });
-    this.#context.log.schedule(this);
-  }
-
-  #cut(to: HistoryPoint): void {
-    assert(to.sequence <= this.#end.sequence, 'a cut is at or below the end');
-    this.#end = to;
-    for (const { frame, parts } of this.#inFlight.cutAfter(to.sequence)) {
-      this.desk.cut(parts);
-      this.#commitCallbacks.delete(frame.lastSequence);
-    }
-    const ready = this.#ready.drain();
-    for (const entry of ready) {
-      if (entry.kind === 'cut' || entry.frame.lastSequence <= to.sequence) this.#ready.push(entry);
-    }
-    for (const appending of this.#appending) {
-      if (appending.entry.kind === 'frame' && appending.entry.frame.lastSequence > to.sequence) {
-        appending.live = false;
-      }
-    }
-    this.#pendingEpochStart = undefined;
-    this.#ready.push({ kind: 'cut', groupId: this.groupId, to });
-    this.#context.log.schedule(this);
   }
 
   #commit(sequence: number): void {
@@ -601,11 +484,10 @@ export class Group implements Appender, VolumeHost {
       const { frame, parts } = entry;
       this.counters.committed(entry, this.#view.inSyncWithPeer, this.#context.nowMs());
       this.history.committed(frame);
-      const callbacks = this.#commitCallbacks.get(frame.lastSequence);
-      if (callbacks !== undefined) this.#commitCallbacks.delete(frame.lastSequence);
+      const callbacks = this.#appender.takeCommitCallbacks(frame.lastSequence);
       this.volumes.commit(frame, () => {
         for (const part of parts) this.desk.settle(part, blockError.none);
-        if (callbacks !== undefined) for (const done of callbacks) done();
+        for (const done of callbacks) done();
       });
     }
   }
@@ -616,22 +498,11 @@ export class Group implements Appender, VolumeHost {
     this.#context.link.setWilling(this.groupId, this.#view.wantsSession);
     if (this.#view.reigning) this.desk.resolve();
     this.desk.advance();
+    this.#appender.wake();
   }
 }
 
-function summarise(
-  frame: Frame,
-  epochStart: GroupConfig | undefined,
-): {
-  epoch: number;
-  epochId: string;
-  firstSequence: number;
-  lastSequence: number;
-  commit: number;
-  digestBefore: Digest;
-  digestAfter: Digest;
-  epochStart?: GroupConfig;
-} {
+function summarise(frame: Frame, epochStart: GroupConfig | undefined): FrameSummary {
   const { epoch, epochId, firstSequence, lastSequence, commit, digestBefore, digestAfter } = frame;
   return {
     epoch,

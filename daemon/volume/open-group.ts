@@ -72,20 +72,16 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
     random: () => context.random(),
     defaultAcceptors: options.defaultAcceptors,
   });
-  const group = new Group(
-    context,
-    { groupId: stored.groupId, name: stored.name },
-    {
-      core,
-      register: options.register,
-      makeVolumes: (made) => {
-        host.attach(made);
-        return volumes;
-      },
-      tail,
-      end,
-    },
-  );
+  const group = new Group(context, {
+    groupId: stored.groupId,
+    name: stored.name,
+    core,
+    register: options.register,
+    volumes,
+    tail,
+    end,
+  });
+  host.attach(group);
   group.counters.checkpoint = start;
   group.counters.checkpointAtMs = context.wallMs();
   group.history.begin(checkpoint?.epochHistory ?? [], checkpoint?.config);

@@ -6,11 +6,10 @@
  * What is sent and not acknowledged is bounded by a window, so a peer whose disk is slow fills
  * neither its own memory nor ours (I9).
  */
-import type { Frame, GroupId, HistoryPoint } from '../../wal/frame.ts';
+import type { Frame, HistoryPoint } from '../../wal/frame.ts';
 import { Queue } from './queue.ts';
 
 export interface PeerSenderHost {
-  readonly groupId: GroupId;
   /** Number for the next frame, from the core. */
   nextNumber(): number;
   sendFrame(session: number, number: number, frame: Frame): void;

@@ -6,9 +6,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { formatSize } from './config/sizes.ts';
-import { CasemateError } from './errors.ts';
-import type { SiteStatus } from './site-status.ts';
+import { formatSize } from '../config/sizes.ts';
+import { CasemateError } from '../errors.ts';
+import type { SiteStatus } from '../site-status.ts';
 
 const volumeName = 'demo';
 const volumeSizeBytes = 1024 * 1024 * 1024;
