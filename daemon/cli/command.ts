@@ -31,7 +31,7 @@ function optionIn(message: string): string | undefined {
 }
 
 function isParseError(error: unknown): error is Error & { readonly code: string } {
-  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE');
+  return error instanceof Error && 'code' in error && String(error.code).includes('_PARSE_ARGS_');
 }
 
 /** Options and positional arguments of a command. Throws ERR_USAGE for what it does not know. */
@@ -58,7 +58,7 @@ function parse<Known extends Options>(args: readonly string[], options: Known, h
   } catch (error) {
     if (!isParseError(error)) throw error;
     const option = optionIn(error.message);
-    const isUnknown = error.code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' && option !== undefined;
+    const isUnknown = error.code.endsWith('_UNKNOWN_OPTION') && option !== undefined;
     if (!isUnknown) throw usageError(error.message.replace(/\.? To specify.*/s, ''), hint);
     const nearest = nearestName(option.replace(/^-+/, ''), Object.keys(options));
     const meant = nearest === undefined ? hint : `Did you mean --${nearest}?`;
