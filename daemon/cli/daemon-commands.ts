@@ -50,7 +50,7 @@ Example:
     const { runDemo } = await import('./demo.ts');
     await runDemo({
       directory: values.data ?? defaultDemoDirectory,
-      commandPath: fileURLToPath(new URL('main.js', import.meta.url)),
+      commandPath: fileURLToPath(new URL('casemate.cjs', import.meta.url)),
       write: (text) => terminal.write(text),
     });
     return exitCodes.ok;

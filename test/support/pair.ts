@@ -11,7 +11,7 @@ import type { GroupStatus, SiteStatus } from '../../daemon/site-status.ts';
 import { pollUntil } from './poll.ts';
 import { run } from './run-command.ts';
 
-const commandPath = fileURLToPath(new URL('../../daemon/cli/main.js', import.meta.url));
+const commandPath = fileURLToPath(new URL('../../daemon/cli/casemate.cjs', import.meta.url));
 
 export interface SiteOptions {
   readonly name: string;
