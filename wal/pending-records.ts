@@ -1,0 +1,238 @@
+/**
+ * Committed records of one volume that its data file may lack, in order: what reads are patched
+ * with. The list owns the records from commit until they are applied and no read that began
+ * before that is still under way (such a read may have seen the file from before).
+ *
+ * Life of a record: waiting -> started (its blocks are being rewritten, so their content and
+ * checksum may disagree) -> applied -> removed, from the front of the list only, so that an older
+ * record never outlives a newer one and patches over it.
+ */
+import assert from 'node:assert/strict';
+import { blockSizeBytes } from './checksum.ts';
+import type { FileExtent } from './disk.ts';
+import { type LogRecord, recordFlagNoHole, recordKind } from './frame.ts';
+
+/** The volume is cut into chunks of 64 KiB, counted in slots by their low bits. */
+const chunkShift = 65536;
+const slotCount = 16384;
+/** Records that touch more chunks than this are counted apart; every read looks for them. */
+const countedChunksMax = 512;
+
+export interface PendingRecord {
+  readonly record: LogRecord;
+  readonly sequence: number;
+  readonly offsetBytes: number;
+  readonly endBytes: number;
+  state: 'waiting' | 'started' | 'applied';
+  /** The number of the last read that had begun when the record was applied. */
+  appliedAfterRead: number;
+}
+
+export class PendingRecords {
+  /** A queue with its head at `#head`; compacted now and then. */
+  #list: PendingRecord[] = [];
+  #head = 0;
+  #firstWaiting = 0;
+  readonly #slots = new Uint32Array(slotCount);
+  #wide = 0;
+  #lastRead = 0;
+  /** Numbers of the reads under way, the oldest first. */
+  readonly #reads = new Set<number>();
+  #bytes = 0;
+
+  /** Payload bytes that the list keeps in memory. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get isEmpty(): boolean {
+    return this.#head === this.#list.length;
+  }
+
+  /** All frames up to this sequence are wholly applied. */
+  get appliedThrough(): number {
+    for (let index = this.#head; index < this.#list.length; index += 1) {
+      const pending = this.#list[index];
+      if (pending !== undefined && pending.state !== 'applied') return pending.sequence - 1;
+    }
+    return Number.POSITIVE_INFINITY;
+  }
+
+  add(record: LogRecord, sequence: number): void {
+    const endBytes = record.offsetBytes + record.lengthBytes;
+    const { offsetBytes } = record;
+    const pending: PendingRecord = {
+      record,
+      sequence,
+      offsetBytes,
+      endBytes,
+      state: 'waiting',
+      appliedAfterRead: 0,
+    };
+    this.#list.push(pending);
+    this.#count(pending, 1);
+  }
+
+  /** The next record that nobody has taken to apply it, `ahead` places on; undefined: none. */
+  waiting(ahead: number): PendingRecord | undefined {
+    return this.#list[this.#firstWaiting + ahead];
+  }
+
+  /** The first `count` waiting records are being applied from now on. */
+  start(count: number): PendingRecord[] {
+    const started = this.#list.slice(this.#firstWaiting, this.#firstWaiting + count);
+    assert.equal(started.length, count, 'only waiting records are started');
+    for (const pending of started) pending.state = 'started';
+    this.#firstWaiting += count;
+    return started;
+  }
+
+  /** These records are in the file, with their checksums. */
+  applied(records: readonly PendingRecord[]): void {
+    for (const pending of records) {
+      pending.state = 'applied';
+      pending.appliedAfterRead = this.#lastRead;
+    }
+    this.#removeApplied();
+  }
+
+  /** A read begins that will not be done at once; `endRead` with its number must follow. */
+  beginRead(): number {
+    this.#lastRead += 1;
+    this.#reads.add(this.#lastRead);
+    return this.#lastRead;
+  }
+
+  endRead(number: number): void {
+    this.#reads.delete(number);
+    this.#removeApplied();
+  }
+
+  /** Quick: false if no pending record touches the range; true if one may. */
+  mayOverlap(offsetBytes: number, endBytes: number): boolean {
+    if (this.#head === this.#list.length) return false;
+    if (this.#wide > 0) return true;
+    const last = Math.floor((endBytes - 1) / chunkShift);
+    for (let chunk = Math.floor(offsetBytes / chunkShift); chunk <= last; chunk += 1) {
+      if (this.#slots[chunk % slotCount] !== 0) return true;
+    }
+    return false;
+  }
+
+  /** The pending records that touch the range, the oldest first. */
+  overlapping(offsetBytes: number, endBytes: number): PendingRecord[] {
+    const found: PendingRecord[] = [];
+    if (!this.mayOverlap(offsetBytes, endBytes)) return found;
+    for (let index = this.#head; index < this.#list.length; index += 1) {
+      const pending = this.#list[index];
+      if (pending === undefined) break;
+      if (pending.offsetBytes < endBytes && offsetBytes < pending.endBytes) found.push(pending);
+    }
+    return found;
+  }
+
+  #removeApplied(): void {
+    const oldestRead = this.#oldestRead();
+    while (this.#head < this.#firstWaiting) {
+      const pending = this.#list[this.#head];
+      if (pending === undefined || pending.state !== 'applied') break;
+      if (pending.appliedAfterRead >= oldestRead) break;
+      this.#count(pending, -1);
+      this.#head += 1;
+    }
+    if (this.#head < 1024 && this.#head < this.#list.length) return;
+    if (this.#head * 2 < this.#list.length) return;
+    this.#list = this.#list.slice(this.#head);
+    this.#firstWaiting -= this.#head;
+    this.#head = 0;
+  }
+
+  #oldestRead(): number {
+    for (const number of this.#reads) return number;
+    return Number.POSITIVE_INFINITY;
+  }
+
+  #count(pending: PendingRecord, change: 1 | -1): void {
+    if (pending.record.kind === recordKind.write) {
+      this.#bytes += change * pending.record.lengthBytes;
+    }
+    const first = Math.floor(pending.offsetBytes / chunkShift);
+    const last = Math.floor((pending.endBytes - 1) / chunkShift);
+    if (last - first >= countedChunksMax) {
+      this.#wide += change;
+      return;
+    }
+    for (let chunk = first; chunk <= last; chunk += 1) {
+      const slot = chunk % slotCount;
+      this.#slots[slot] = (this.#slots[slot] ?? 0) + change;
+    }
+  }
+}
+
+/** Copies what a record says into a buffer that stands for a range of the volume. */
+export function patch(target: Buffer, targetOffsetBytes: number, pending: PendingRecord): void {
+  const { record } = pending;
+  const from = Math.max(targetOffsetBytes, pending.offsetBytes);
+  const to = Math.min(targetOffsetBytes + target.length, pending.endBytes);
+  if (from >= to) return;
+  if (record.kind !== recordKind.write) {
+    target.fill(0, from - targetOffsetBytes, to - targetOffsetBytes);
+    return;
+  }
+  let sliceStart = pending.offsetBytes;
+  for (const slice of record.payload) {
+    const sliceEnd = sliceStart + slice.length;
+    if (sliceEnd > from) {
+      const start = Math.max(from, sliceStart);
+      slice.copy(target, start - targetOffsetBytes, start - sliceStart, to - sliceStart);
+    }
+    sliceStart = sliceEnd;
+    if (sliceStart >= to) return;
+  }
+}
+
+/** The allocation of a range as it will be when these records, in order, are applied. */
+export function patchExtents(
+  extents: readonly FileExtent[],
+  records: readonly PendingRecord[],
+): FileExtent[] {
+  let result = [...extents];
+  for (const pending of records) {
+    const { kind, flags } = pending.record;
+    const keepsSpace = kind === recordKind.writeZeroes && (flags & recordFlagNoHole) !== 0;
+    const allocated = kind === recordKind.write || keepsSpace;
+    result = result.flatMap((extent) => recut(extent, pending, allocated));
+  }
+  return mergeExtents(result);
+}
+
+function recut(extent: FileExtent, pending: PendingRecord, allocated: boolean): FileExtent[] {
+  const end = extent.offsetBytes + extent.lengthBytes;
+  // Space is taken by whole blocks, and only whole blocks are freed.
+  const outward = allocated ? Math.floor : Math.ceil;
+  const inward = allocated ? Math.ceil : Math.floor;
+  const from = Math.max(
+    extent.offsetBytes,
+    outward(pending.offsetBytes / blockSizeBytes) * blockSizeBytes,
+  );
+  const to = Math.min(end, inward(pending.endBytes / blockSizeBytes) * blockSizeBytes);
+  if (from >= to) return [extent];
+  const parts = [
+    { ...extent, lengthBytes: from - extent.offsetBytes },
+    { offsetBytes: from, lengthBytes: to - from, allocated },
+    { ...extent, offsetBytes: to, lengthBytes: end - to },
+  ];
+  return parts.filter((part) => part.lengthBytes > 0);
+}
+
+function mergeExtents(extents: readonly FileExtent[]): FileExtent[] {
+  const merged: FileExtent[] = [];
+  for (const extent of extents) {
+    const last = merged.at(-1);
+    if (last !== undefined && last.allocated === extent.allocated) {
+      const lengthBytes = last.lengthBytes + extent.lengthBytes;
+      merged[merged.length - 1] = { ...last, lengthBytes };
+    } else merged.push(extent);
+  }
+  return merged;
+}

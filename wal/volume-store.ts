@@ -1,0 +1,333 @@
+/**
+ * One volume on this site: its data file (`<name>.data`, sparse), the checksums beside it
+ * (`<name>.checksums`), and the committed records that are not in the file yet. It gets committed
+ * records only (I3), shows them to reads at once, and applies them in the background.
+ *
+ * It owns the order of application and what an error means:
+ *
+ * - a full disk stalls the application, which is tried again until there is room; nothing is lost,
+ *   the backlog grows and the layer above slows its clients down (I9);
+ * - any other error of writing or syncing is final (I8): `onFailure` is told once, and nothing is
+ *   applied or synced any more. The page cache can't be trusted after it;
+ * - an error of reading concerns that read only.
+ *
+ * The parts: `pending-records.ts` (what reads are patched with), `data-apply-plan.ts` (what can be
+ * applied together), `data-writer.ts`, `data-reader.ts`, `block-checksums.ts`.
+ */
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { BlockChecksums, ChecksumFileError } from './block-checksums.ts';
+import { blockSizeBytes } from './checksum.ts';
+import { planWave } from './data-apply-plan.ts';
+import { StoreClosedError } from './data-errors.ts';
+import { DataReader } from './data-reader.ts';
+import { DataWriter } from './data-writer.ts';
+import type { Disk, DiskFile, FileExtent } from './disk.ts';
+import { isOutOfSpace } from './disk-error.ts';
+import { type LogRecord, recordKind } from './frame.ts';
+import { PendingRecords, patchExtents } from './pending-records.ts';
+
+/** How long a full disk is left alone before the write is tried again. */
+const fullDiskRetryMs = 1000;
+
+export interface VolumeStoreOptions {
+  readonly disk: Disk;
+  readonly directory: string;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly checksumCacheBytesMax: number;
+  /** Writes to the data file at once. */
+  readonly applyConcurrency: number;
+  readonly nowMs: () => number;
+  /** `appliedThrough` has moved. */
+  readonly onProgress: () => void;
+  /** An error of applying or syncing, final (I8). Called once. */
+  readonly onFailure: (error: Error) => void;
+  /** The disk is full, application waits; undefined: it goes on. */
+  readonly onStall: (error: Error | undefined) => void;
+  readonly delay: (ms: number) => Promise<void>;
+}
+
+export class VolumeStore {
+  readonly #options: VolumeStoreOptions;
+  readonly #file: DiskFile;
+  readonly #checksums: BlockChecksums;
+  readonly #pending = new PendingRecords();
+  readonly #writer: DataWriter;
+  readonly #reader: DataReader;
+  #sizeBytes: number;
+  #applying: Promise<void> | undefined;
+  #lastSync: Promise<void> = Promise.resolve();
+  #stalledCalls = 0;
+  /** Calls that use the files, apart from application and sync; `close` waits for them. */
+  readonly #calls = new Set<Promise<unknown>>();
+  #failure: Error | undefined;
+  #closing: Promise<void> | undefined;
+
+  private constructor(options: VolumeStoreOptions, file: DiskFile, checksums: BlockChecksums) {
+    this.#options = options;
+    this.#file = file;
+    this.#checksums = checksums;
+    this.#sizeBytes = options.sizeBytes;
+    const retryWhenFull = <T>(call: () => Promise<T>): Promise<T> => this.#retryWhenFull(call);
+    this.#writer = new DataWriter({
+      file,
+      checksums,
+      concurrency: options.applyConcurrency,
+      retryWhenFull,
+    });
+    this.#reader = new DataReader({ file, checksums, pending: this.#pending, retryWhenFull });
+  }
+
+  /**
+   * Opens the volume's files, makes those that are missing and grows them to `sizeBytes`. Their
+   * names are durable when this resolves. Throws DiskError, or ChecksumFileError when there is data
+   * without its checksums.
+   */
+  static async open(options: VolumeStoreOptions): Promise<VolumeStore> {
+    const { disk, directory, name, sizeBytes } = options;
+    const dataPath = path.join(directory, dataName(name));
+    const checksumPath = path.join(directory, checksumName(name));
+    const present = await disk.list(directory);
+    await disk.makeDirectory(directory);
+    await disk.syncDirectory(path.dirname(directory));
+    const file = await disk.open(dataPath, { create: true, durableWrites: false });
+    if (!present.includes(checksumName(name)) && (await file.allocatedBytes()) > 0) {
+      await file.close();
+      throw new ChecksumFileError(checksumPath, 'it is missing although there is data');
+    }
+    const fileSizeBytes = Math.ceil(sizeBytes / blockSizeBytes) * blockSizeBytes;
+    if ((await file.sizeBytes()) < fileSizeBytes) await file.resize(fileSizeBytes);
+    const checksums = await BlockChecksums.open(disk, checksumPath, {
+      volumeBytes: sizeBytes,
+      cacheBytesMax: options.checksumCacheBytesMax,
+    });
+    await disk.syncDirectory(directory);
+    return new VolumeStore(options, file, checksums);
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** Everything with a frame sequence up to this is in the data file; Infinity: nothing pends. */
+  get appliedThrough(): number {
+    return this.#pending.appliedThrough;
+  }
+
+  /** Payload bytes of the records that are kept in memory. */
+  get backlogBytes(): number {
+    return this.#pending.bytes;
+  }
+
+  /**
+   * Takes committed records of this volume (write, writeZeroes, trim), in order; `sequence` is the
+   * last one of their frame. They are visible to reads from now on.
+   */
+  commit(records: readonly LogRecord[], sequence: number): void {
+    for (const record of records) {
+      assert(record.kind <= recordKind.trim, 'only records that change data are applied');
+      assert(record.offsetBytes + record.lengthBytes <= this.#sizeBytes, 'within the volume');
+      if (record.lengthBytes > 0) this.#pending.add(record, sequence);
+    }
+    if (this.#applying === undefined && this.#pending.waiting(0) !== undefined) {
+      this.#applying = this.#applyAll();
+    }
+  }
+
+  /**
+   * Reads what needs no waiting, with all committed records. False: it would wait, and `target` is
+   * undefined. Throws BlockChecksumError (I7).
+   */
+  readNow(target: Buffer, offsetBytes: number): boolean {
+    assert(offsetBytes + target.length <= this.#sizeBytes, 'within the volume');
+    if (this.#closing !== undefined) return false;
+    return target.length === 0 || this.#reader.readNow(target, offsetBytes);
+  }
+
+  /** Reads, with all records committed until it resolves. Throws BlockChecksumError, DiskError. */
+  async read(target: Buffer, offsetBytes: number): Promise<void> {
+    assert(offsetBytes + target.length <= this.#sizeBytes, 'within the volume');
+    if (target.length > 0) await this.#using(() => this.#reader.read(target, offsetBytes));
+  }
+
+  /** Allocation of a range, as it will be when all committed records are applied. */
+  extents(offsetBytes: number, lengthBytes: number): Promise<FileExtent[]> {
+    assert(offsetBytes + lengthBytes <= this.#sizeBytes, 'within the volume');
+    return this.#using(() => this.#extents(offsetBytes, lengthBytes));
+  }
+
+  async #extents(offsetBytes: number, lengthBytes: number): Promise<FileExtent[]> {
+    const number = this.#pending.beginRead();
+    try {
+      const extents = await this.#file.extents(offsetBytes, lengthBytes);
+      const records = this.#pending.overlapping(offsetBytes, offsetBytes + lengthBytes);
+      return patchExtents(extents, records);
+    } finally {
+      this.#pending.endRead(number);
+    }
+  }
+
+  allocatedBytes(): Promise<number> {
+    return this.#using(() => this.#file.allocatedBytes());
+  }
+
+  /** Grows the volume; its files first, so that what is shown can be written (R40). */
+  async resize(sizeBytes: number): Promise<void> {
+    assert(sizeBytes >= this.#sizeBytes, 'a volume does not shrink');
+    await this.#using(async () => {
+      await this.#file.resize(Math.ceil(sizeBytes / blockSizeBytes) * blockSizeBytes);
+      await this.#checksums.grow(sizeBytes);
+    });
+    this.#sizeBytes = sizeBytes;
+  }
+
+  /**
+   * Makes durable what was applied before the call, data and checksums. Rejects when that failed
+   * now or at any time before: after a failed sync no later one may claim success (I8).
+   */
+  sync(): Promise<void> {
+    const sync = this.#lastSync.then(() => this.#syncOnce());
+    this.#lastSync = sync.catch((error: unknown) => {
+      if (!(error instanceof StoreClosedError)) this.#fail(error);
+    });
+    return sync;
+  }
+
+  /** Resolves when every committed record is applied. Rejects when that won't happen any more. */
+  async idle(): Promise<void> {
+    while (this.#pending.appliedThrough !== Number.POSITIVE_INFINITY) {
+      if (this.#failure !== undefined) throw this.#failure;
+      this.#assertOpen();
+      await this.#applying;
+    }
+  }
+
+  /**
+   * On while the log is replayed after a start: blocks may be half written then, so their old
+   * content is not checked before it is changed in part (`data-writer.ts` says why that is right).
+   * It has to stay on until every record has been committed again that the log held at the start:
+   * those beyond the known commit point may have been applied, too.
+   */
+  setReplaying(on: boolean): void {
+    this.#writer.replaying = on;
+  }
+
+  /** Ends the application after the wave under way and closes the files. May be called twice. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** Closes the volume and removes its files. */
+  async remove(): Promise<void> {
+    await this.close();
+    const { disk, directory, name } = this.#options;
+    await disk.remove(path.join(directory, dataName(name)));
+    await disk.remove(path.join(directory, checksumName(name)));
+    await disk.syncDirectory(directory);
+  }
+
+  async #applyAll(): Promise<void> {
+    // What was committed in the same turn goes into one wave, and clients are answered first.
+    await Promise.resolve();
+    try {
+      while (this.#pending.waiting(0) !== undefined && this.#mayGoOn()) {
+        const plan = planWave(this.#pending);
+        const started = this.#pending.start(plan.count);
+        await this.#writer.apply(plan);
+        this.#pending.applied(started);
+        this.#options.onProgress();
+      }
+    } catch (error) {
+      if (!(error instanceof StoreClosedError)) this.#fail(error);
+    } finally {
+      this.#applying = undefined;
+    }
+  }
+
+  async #syncOnce(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#assertOpen();
+    await this.#retryWhenFull(() => this.#checksums.flush());
+    const syncs = [this.#file.sync('sync-data'), this.#checksums.sync()];
+    for (const result of await Promise.allSettled(syncs)) {
+      if (result.status === 'rejected') throw result.reason;
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  async #retryWhenFull<T>(call: () => Promise<T>): Promise<T> {
+    let stalled = false;
+    try {
+      for (;;) {
+        try {
+          return await call();
+        } catch (error) {
+          if (!isOutOfSpace(error)) throw error;
+          if (!stalled) this.#stall(error);
+          stalled = true;
+        }
+        await this.#options.delay(fullDiskRetryMs);
+        if (this.#failure !== undefined) throw this.#failure;
+        this.#assertOpen();
+      }
+    } finally {
+      if (stalled) this.#goOn();
+    }
+  }
+
+  #stall(error: Error): void {
+    this.#stalledCalls += 1;
+    if (this.#stalledCalls === 1) this.#options.onStall(error);
+  }
+
+  #goOn(): void {
+    this.#stalledCalls -= 1;
+    if (this.#stalledCalls === 0 && this.#mayGoOn()) this.#options.onStall(undefined);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error instanceof Error ? error : new Error(String(error));
+    this.#options.onFailure(this.#failure);
+  }
+
+  /** Runs a call that needs the files open until it ends. */
+  async #using<T>(call: () => Promise<T>): Promise<T> {
+    this.#assertOpen();
+    const running = call();
+    this.#calls.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#calls.delete(running);
+    }
+  }
+
+  #mayGoOn(): boolean {
+    return this.#failure === undefined && this.#closing === undefined;
+  }
+
+  async #close(): Promise<void> {
+    // Let `close` set #closing first: everything under way looks at it.
+    await Promise.resolve();
+    await this.#applying;
+    await this.#lastSync;
+    await Promise.allSettled(this.#calls);
+    await this.#checksums.close();
+    await this.#file.close();
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw new StoreClosedError(this.#file.path);
+  }
+}
+
+function dataName(name: string): string {
+  return `${name}.data`;
+}
+
+function checksumName(name: string): string {
+  return `${name}.checksums`;
+}
