@@ -190,7 +190,7 @@ export class Connection {
     this.#flush();
   }
 
-  /** Only decoding is guarded: what the handler throws is not the peer's fault and goes to the top. */
+  /** Only decoding is guarded: what the handler throws goes to the top. */
   #nextMessage(): LinkMessage | undefined {
     try {
       return this.#reader.next();

@@ -51,10 +51,6 @@ export class Connector {
   /** The connection was lost, or refused: dial again after the wait that is due. */
   dialAgain(): void {
     const { clock, timeouts } = this.#options;
-    const sinceMs = this.#establishedAtMs;
-    // A connection that dies young, again and again, must not be remade without waiting.
-    const wasStable = sinceMs !== undefined && clock.nowMs() - sinceMs >= timeouts.reconnectMsMax;
-    if (wasStable) this.#waitMs = timeouts.reconnectMs;
     this.stop();
     const waitMs = this.#waitMs * (0.5 + 0.5 * this.#options.random.fraction());
     this.#waitMs = Math.min(2 * this.#waitMs, timeouts.reconnectMsMax);
@@ -63,9 +59,14 @@ export class Connector {
 
   /** Gives up what is under way; a connection that was made is no longer its concern. */
   stop(): void {
+    const { clock, timeouts } = this.#options;
     const state = this.#state;
+    const sinceMs = this.#establishedAtMs;
     this.#state = { kind: 'resting' };
     this.#establishedAtMs = undefined;
+    // A connection that dies young, again and again, must not be remade without waiting.
+    const wasStable = sinceMs !== undefined && clock.nowMs() - sinceMs >= timeouts.reconnectMsMax;
+    if (wasStable) this.#waitMs = timeouts.reconnectMs;
     if (state.kind === 'handshaking') state.handshake.abandon();
     else if (state.kind !== 'resting') state.cancel();
   }

@@ -42,7 +42,7 @@ export class LinkCallError extends Error {
   }
 }
 
-/** The link cannot start: its options contradict each other, or the address cannot be listened on. */
+/** The link cannot start: its options contradict each other, or it cannot listen. */
 export class LinkStartError extends Error {
   readonly code: 'ERR_LINK_OPTIONS' | 'ERR_LINK_LISTEN';
 

@@ -42,7 +42,7 @@ export interface HandshakeRules {
 
 export type HandshakeResult =
   | { readonly kind: 'complete'; readonly peer: Greeting; readonly rest: ChunkQueue }
-  /** `known`: the other end showed itself to be a Casemate site, so that its reason is worth telling. */
+  /** `known`: the other end showed itself to be a Casemate site: its reason is worth telling. */
   | { readonly kind: 'failed'; readonly reason: LinkReason; readonly known: boolean };
 
 export interface HandshakeOptions {
@@ -53,7 +53,7 @@ export interface HandshakeOptions {
   /** What the dialer wants; the acceptor takes either. */
   readonly purpose: Purpose | undefined;
   readonly timeoutMs: number;
-  /** A last look of the acceptor, when the peer has accepted: a reason to refuse after all. */
+  /** The acceptor's own reason to refuse; asked when greeted, and again when accepted. */
   readonly admit: (peer: Greeting) => LinkReason | undefined;
   readonly done: (result: HandshakeResult) => void;
 }
@@ -150,7 +150,7 @@ export class Handshake {
       return;
     }
     const peer = decodeGreeting(body);
-    const problem = checkGreeting(rules, peer, purpose);
+    const problem = checkGreeting(rules, peer, purpose) ?? this.#options.admit(peer);
     if (problem !== undefined) {
       this.#refuse(problem);
     } else if (role === 'acceptor') {
@@ -168,8 +168,13 @@ export class Handshake {
     }
     const { peer } = this.#state;
     const problem = this.#options.admit(peer);
-    if (problem === undefined) this.#complete(peer);
-    else this.#refuse(problem);
+    if (problem === undefined) {
+      this.#complete(peer);
+      return;
+    }
+    // The dialer has accepted and takes no refusal any more: it sees the connection end.
+    this.#fail(problem, true);
+    this.#options.stream.abort();
   }
 
   #complete(peer: Greeting): void {

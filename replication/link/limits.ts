@@ -49,7 +49,7 @@ const streamMarkBytes = 64 * 1024;
 export const defaultLinkLimits: LinkLimits = {
   linkQueueBytesMax: 128 * mebibyte,
   linkDrainedBytes: mebibyte,
-  documentBytesMax: 4 * mebibyte,
+  documentBytesMax: 16 * mebibyte,
   callBytesMax: 16 * mebibyte,
   forwardBytesMax: 34 * mebibyte,
   pendingCallsMax: 4096,

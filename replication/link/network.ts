@@ -2,7 +2,7 @@
  * The network port: everything the link asks of TCP, small enough that a simulated network (delay,
  * loss of connections, one-way partitions) can stand in; `daemon/system-network.ts` is the real one.
  *
- * Addresses are `host:port`, IPv6 hosts in square brackets. TLS, if any, lies behind this port too.
+ * Addresses are `host:port`, IPv6 hosts in square brackets. TLS, if any, lies behind this port.
  */
 
 export interface StreamEvents {

@@ -1,12 +1,7 @@
 /**
- * The link between the two sites: two connections (`data` and `control`), the sessions of the
- * groups on one, calls on the other. This file wires the parts and decides when the link is up;
- * the bytes are in `wire-format.ts`, dialing in `connector.ts`, listening in `acceptor.ts`.
- *
- * The site whose name sorts first dials. It makes the control connection first, then data; a data
- * connection is taken only from the life of the peer that has the control connection. The link is
- * up while both are there. Losing data closes every session and leaves control alone, because that
- * is when the register is needed most; losing control ends both.
+ * The link between the two sites, as the rest of the program sees it: sessions of the groups on the
+ * data connection, calls on the control connection. This file checks and routes what goes through;
+ * the connections are kept by `connection-pair.ts`, the bytes are in `wire-format.ts`.
  *
  * The handler is called from events, timers and microtasks only, never from within a method of the
  * link, so a caller can carry out a list of effects without being entered again.
@@ -14,26 +9,22 @@
 import assert from 'node:assert/strict';
 import type { Frame, GroupId, StoreId } from '../../wal/frame.ts';
 import type { PairMessage } from '../core/messages.ts';
-import { Acceptor } from './acceptor.ts';
 import { Calls } from './calls.ts';
 import type { Clock, Random } from './clock.ts';
-import type { ConnectionCounters } from './connection.ts';
-import { Connection } from './connection.ts';
-import type { CompleteHandshake } from './connector.ts';
-import { Connector } from './connector.ts';
+import type { Connection, ConnectionCounters } from './connection.ts';
+import type { ConnectionPairEvents } from './connection-pair.ts';
+import { ConnectionPair } from './connection-pair.ts';
 import type { LinkReason } from './errors.ts';
 import { LinkStartError } from './errors.ts';
 import type { ForwardReply, ForwardRequest } from './forward-format.ts';
 import { encodeForward, encodeForwardReply } from './forward-format.ts';
-import type { HandshakeRules, OwnIdentity } from './handshake.ts';
-import type { Greeting } from './handshake-format.ts';
+import type { OwnIdentity } from './handshake.ts';
 import type { LinkLimits, LinkTimeouts } from './limits.ts';
 import { checkLinkOptions, defaultLinkLimits, defaultLinkTimeouts } from './limits.ts';
 import type { LinkMessage } from './message-reader.ts';
-import type { Network, Stream } from './network.ts';
+import type { Network } from './network.ts';
 import { encodePairDocument } from './pair-documents.ts';
 import { Sessions } from './sessions.ts';
-import type { Purpose } from './wire-format.ts';
 import {
   encodeAck,
   encodeFrameEnvelope,
@@ -104,25 +95,12 @@ export interface PeerLinkStats {
   readonly roundTripMs: number | undefined;
 }
 
-interface Peered {
-  readonly connection: Connection;
-  readonly greeting: Greeting;
-}
-
-const noticeIntervalMs = 1000;
-
 export class PeerLink {
   readonly #options: PeerLinkOptions;
   readonly #limits: LinkLimits;
-  readonly #timeouts: LinkTimeouts;
   readonly #sessions: Sessions;
   readonly #calls: Calls;
-  readonly #connectors: { readonly control: Connector; readonly data: Connector } | undefined;
-  readonly #acceptor: Acceptor | undefined;
-  readonly #connections: { control: Peered | undefined; data: Peered | undefined } = {
-    control: undefined,
-    data: undefined,
-  };
+  readonly #pair: ConnectionPair;
   readonly #counters: ConnectionCounters = {
     bytesIn: 0,
     bytesOut: 0,
@@ -133,15 +111,8 @@ export class PeerLink {
     roundTripMs: undefined,
   };
   #state: 'new' | 'running' | 'closed' = 'new';
-  #up = false;
   #timesUp = 0;
-  /** Why it is down, as last told. */
-  #reason: LinkReason | undefined;
-  #lastNoticeAtMs = Number.NEGATIVE_INFINITY;
   #drainWaiters: (() => void)[] = [];
-  /** Streams that are not gone yet; `close` waits for them. */
-  #streamsAlive = 0;
-  #onAllStreamsGone: (() => void) | undefined;
 
   /** @throws LinkStartError ERR_LINK_OPTIONS when limits, times or names contradict each other. */
   constructor(options: PeerLinkOptions) {
@@ -155,7 +126,6 @@ export class PeerLink {
     }
     this.#options = options;
     this.#limits = limits;
-    this.#timeouts = timeouts;
     const role = own.siteName < peer.siteName ? 'dialer' : 'acceptor';
     this.#sessions = new Sessions({ role, clock, timeouts, events: handler });
     this.#calls = new Calls({
@@ -164,17 +134,15 @@ export class PeerLink {
       peerSiteName: peer.siteName,
       answer: (method, parameters) => handler.call(method, parameters),
     });
-    const rules: HandshakeRules = {
-      own,
-      peerSiteName: peer.siteName,
-      acceptsPeerStore: (storeId) => options.acceptsPeerStore(storeId),
+    this.#pair = new ConnectionPair({
+      ...options,
+      limits,
+      timeouts,
+      role,
+      counters: this.#counters,
       lastSession: () => this.#sessions.lastSession,
-    };
-    this.#connectors =
-      role === 'dialer'
-        ? { control: this.#connector('control', rules), data: this.#connector('data', rules) }
-        : undefined;
-    this.#acceptor = role === 'acceptor' ? this.#newAcceptor(rules) : undefined;
+      events: this.#connectionEvents(),
+    });
   }
 
   // ---- life -------------------------------------------------------------------------------------
@@ -186,34 +154,25 @@ export class PeerLink {
   async start(): Promise<void> {
     assert(this.#state === 'new', 'a link is started once');
     this.#state = 'running';
-    this.#connectors?.control.dialNow();
-    await this.#acceptor?.start();
+    await this.#pair.start();
   }
 
   /** Sends what is queued, closes everything; after it nothing is called any more. */
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
-    this.#connectors?.control.stop();
-    this.#connectors?.data.stop();
-    const { control, data } = this.#connections;
-    data?.connection.end('flush');
-    control?.connection.end('flush');
-    this.#connections.data = undefined;
-    this.#connections.control = undefined;
-    await this.#acceptor?.close();
+    const closed = this.#pair.close();
+    // What the handler is told comes later, as ever.
+    await Promise.resolve();
     this.#calls.disconnected();
     this.#sessions.linkDown();
     this.#wakeDrainWaiters();
-    if (this.#streamsAlive === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#onAllStreamsGone = resolve;
-    });
+    await closed;
   }
 
   /** The address that is listened on, with its real port; undefined at the dialer. */
   get listeningOn(): string | undefined {
-    return this.#acceptor?.address;
+    return this.#pair.listeningOn;
   }
 
   // ---- sessions ---------------------------------------------------------------------------------
@@ -259,13 +218,11 @@ export class PeerLink {
   }
 
   sendForward(session: number, request: ForwardRequest): void {
-    const body = encodeForward(request);
-    this.#connectionOf(session)?.send(encodeWithBody(messageType.forward, session, body));
+    this.#sendForwarded(messageType.forward, session, encodeForward(request));
   }
 
   sendForwardReply(session: number, reply: ForwardReply): void {
-    const body = encodeForwardReply(reply);
-    this.#connectionOf(session)?.send(encodeWithBody(messageType.forwardReply, session, body));
+    this.#sendForwarded(messageType.forwardReply, session, encodeForwardReply(reply));
   }
 
   // ---- calls ------------------------------------------------------------------------------------
@@ -283,7 +240,7 @@ export class PeerLink {
 
   /** Bytes of the data connection that wait for the network. */
   get queuedBytes(): number {
-    return this.#connections.data?.connection.queuedBytes ?? 0;
+    return this.#pair.data?.queuedBytes ?? 0;
   }
 
   /**
@@ -303,158 +260,34 @@ export class PeerLink {
   stats(): PeerLinkStats {
     return {
       ...this.#counters,
-      up: this.#up,
+      up: this.#pair.data !== undefined,
       sessions: this.#sessions.openCount,
       queuedBytes: this.queuedBytes,
       reconnects: Math.max(0, this.#timesUp - 1),
     };
   }
 
-  // ---- connections come and go ------------------------------------------------------------------
+  // ---- what the connections tell ------------------------------------------------------------------
 
-  #connector(purpose: Purpose, rules: HandshakeRules): Connector {
-    const { network, clock, random, peer } = this.#options;
-    return new Connector({
-      network,
-      clock,
-      random,
-      timeouts: this.#timeouts,
-      rules,
-      purpose,
-      address: peer.address,
-      established: (stream, result) => this.#onEstablished(stream, result),
-      failed: (reason) => this.#tellDown(reason),
-    });
-  }
-
-  #newAcceptor(rules: HandshakeRules): Acceptor {
-    const { network, clock, listen } = this.#options;
-    return new Acceptor({
-      network,
-      clock,
-      limits: this.#limits,
-      timeouts: this.#timeouts,
-      rules,
-      address: listen,
-      admit: (peer) => this.#admit(peer),
-      established: (stream, result) => this.#onEstablished(stream, result),
-      failed: (reason, known) => {
-        // A stranger's failure must not hide why the peer itself is not there.
-        if (this.#up || !known) this.#notice(reason);
-        else this.#tellDown(reason);
+  #connectionEvents(): ConnectionPairEvents {
+    const { handler } = this.#options;
+    return {
+      controlUp: (connection) => this.#calls.connected(connection),
+      controlDown: () => this.#calls.disconnected(),
+      up: (connection, { siteName, storeId, bootId, softwareVersion, lastSession }) => {
+        this.#timesUp += 1;
+        handler.linkUp({ siteName, storeId, bootId, softwareVersion });
+        this.#sessions.linkUp(connection, lastSession);
       },
-    });
-  }
-
-  #admit(peer: Greeting): LinkReason | undefined {
-    if (peer.purpose === 'control') return undefined;
-    const control = this.#connections.control?.greeting;
-    if (control?.bootId === peer.bootId && control.storeId === peer.storeId) return undefined;
-    const here = control === undefined ? 'none' : `one of boot ${control.bootId}`;
-    const text = `the control connection has to come first: ${peer.siteName} is at boot ${peer.bootId}, ${this.#options.own.siteName} has ${here}`;
-    return { code: 'no-control', text };
-  }
-
-  #onEstablished(stream: Stream, result: CompleteHandshake): void {
-    const { peer: greeting } = result;
-    const { purpose } = greeting;
-    const { control } = this.#connections;
-    const text = `the peer made a new ${purpose} connection`;
-    this.#lose(purpose, { code: 'replaced', text });
-    const connection = this.#newConnection(stream, result);
-    if (purpose === 'data' && control?.greeting.bootId !== greeting.bootId) {
-      // Only at the dialer: the peer was restarted between the two, control is of its last life.
-      connection.end('drop');
-      const restarted = `${greeting.siteName} was restarted (boot ${greeting.bootId})`;
-      this.#lose('control', { code: 'restarted', text: restarted });
-      return;
-    }
-    this.#connections[purpose] = { connection, greeting };
-    if (purpose === 'control') {
-      this.#calls.connected(connection);
-      this.#connectors?.data.dialNow();
-    } else {
-      this.#comeUp(connection, greeting);
-    }
-    connection.start();
-  }
-
-  #newConnection(stream: Stream, result: CompleteHandshake): Connection {
-    const { clock } = this.#options;
-    const { purpose } = result.peer;
-    this.#streamsAlive += 1;
-    const connection: Connection = new Connection({
-      stream,
-      clock,
-      purpose,
-      limits: this.#limits,
-      timeouts: this.#timeouts,
-      received: result.rest,
-      counters: this.#counters,
-      events: {
-        message: (message) => this.#onMessage(connection, message),
-        drained: () => {
-          if (purpose === 'data') this.#onDrained();
-        },
-        closed: (reason) => {
-          if (this.#connections[purpose]?.connection === connection) this.#lose(purpose, reason);
-        },
-        released: () => this.#onReleased(),
+      down: () => {
+        this.#sessions.linkDown();
+        this.#wakeDrainWaiters();
       },
-    });
-    return connection;
-  }
-
-  #comeUp(connection: Connection, greeting: Greeting): void {
-    const { siteName, storeId, bootId, softwareVersion } = greeting;
-    this.#up = true;
-    this.#timesUp += 1;
-    this.#reason = undefined;
-    this.#options.handler.linkUp({ siteName, storeId, bootId, softwareVersion });
-    this.#sessions.linkUp(connection, greeting.lastSession);
-  }
-
-  /** A connection is gone or has to go. Called from events only. */
-  #lose(purpose: Purpose, reason: LinkReason): void {
-    const lost = this.#connections[purpose];
-    if (lost === undefined) return;
-    this.#connections[purpose] = undefined;
-    lost.connection.end('drop');
-    if (purpose === 'control') {
-      this.#calls.disconnected();
-      this.#connections.data?.connection.end('drop');
-      this.#connections.data = undefined;
-      this.#connectors?.data.stop();
-    }
-    if (this.#up) {
-      this.#up = false;
-      this.#sessions.linkDown();
-      this.#wakeDrainWaiters();
-    }
-    const { siteName } = this.#options.peer;
-    this.#tellDown({ code: reason.code, text: `${siteName}: ${reason.text}` });
-    this.#connectors?.[purpose].dialAgain();
-  }
-
-  #onReleased(): void {
-    this.#streamsAlive -= 1;
-    if (this.#streamsAlive === 0) this.#onAllStreamsGone?.();
-  }
-
-  /** Told on change only: a peer that stays away is one line in the log, not one per attempt. */
-  #tellDown(reason: LinkReason): void {
-    if (this.#state === 'closed') return;
-    const last = this.#reason;
-    if (last?.code === reason.code && last.text === reason.text) return;
-    this.#reason = reason;
-    this.#options.handler.linkDown(reason);
-  }
-
-  #notice(reason: LinkReason): void {
-    const nowMs = this.#options.clock.nowMs();
-    if (this.#state === 'closed' || nowMs - this.#lastNoticeAtMs < noticeIntervalMs) return;
-    this.#lastNoticeAtMs = nowMs;
-    this.#options.handler.notice?.(reason);
+      why: (reason) => handler.linkDown(reason),
+      notice: (reason) => handler.notice?.(reason),
+      message: (connection, message) => this.#onMessage(connection, message),
+      drained: () => this.#onDrained(),
+    };
   }
 
   // ---- messages ---------------------------------------------------------------------------------
@@ -529,9 +362,21 @@ export class PeerLink {
     else this.#options.handler.forwardReply(groupId, session, message.reply);
   }
 
+  #sendForwarded(
+    type: typeof messageType.forward | typeof messageType.forwardReply,
+    session: number,
+    body: readonly Buffer[],
+  ): void {
+    const connection = this.#connectionOf(session);
+    if (connection === undefined) return;
+    const bodyBytes = body.reduce((sum, slice) => sum + slice.length, 0);
+    assert(bodyBytes <= this.#limits.forwardBytesMax, 'a forward is within forwardBytesMax');
+    connection.send(encodeWithBody(type, session, body));
+  }
+
   #connectionOf(session: number): Connection | undefined {
     if (this.#sessions.groupOf(session) === undefined) return undefined;
-    return this.#connections.data?.connection;
+    return this.#pair.data;
   }
 
   #onDrained(): void {

@@ -1,4 +1,4 @@
-/** Calls over the control connection: answers, errors, time-outs, and what a loss leaves unknown. */
+/** Calls over the control connection: answers, errors, time-outs, and what stays unknown. */
 import t from 'tap';
 import { randomId } from '../../daemon/system-clock.ts';
 import { openSession, startedPair } from './link-pair.ts';

@@ -210,6 +210,7 @@ t.test('a peer that does not read is declared stuck at the limit of the queue', 
     linkDrainedBytes: 65_536,
     forwardBytesMax: 1_000_000,
     callBytesMax: 1_000_000,
+    documentBytesMax: 1_000_000,
   };
   const site = makeSite('lux-2', 'lux-1', { limits });
   await site.link.start();

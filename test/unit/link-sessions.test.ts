@@ -1,6 +1,6 @@
 /** Sessions: opened when both sides are willing, dead for ever once closed, in order meanwhile. */
 import t from 'tap';
-import { randomId } from '../../daemon/system-clock.ts';
+import { randomId, systemClock } from '../../daemon/system-clock.ts';
 import type { ForwardRequest } from '../../replication/link/peer-link.ts';
 import { ackOf, makeFrame, makeSite, openSession, startedPair } from './link-pair.ts';
 
@@ -223,7 +223,19 @@ t.test('willingness that toggles quickly ends in one session that works', async 
 });
 
 t.test('a handler that closes every session at once is not flooded with new ones', async (t) => {
-  const pair = await startedPair({ timeouts: { sessionRetryMs: 10, sessionRetryMsMax: 60_000 } });
+  const waitsMs: number[] = [];
+  const clock = {
+    nowMs: () => systemClock.nowMs(),
+    setTimer(delayMs: number, fire: () => void) {
+      waitsMs.push(Math.round(delayMs));
+      return systemClock.setTimer(delayMs, fire);
+    },
+  };
+  const timeouts = { pingMs: 7919, pingTimeoutMs: 20_000, handshakeMs: 7919 };
+  const pair = await startedPair({
+    clock,
+    timeouts: { ...timeouts, sessionRetryMs: 11, sessionRetryMsMax: 60_000 },
+  });
   const groupId = randomId();
   pair.b.handler.react = (told) => {
     if (told.kind === 'opened') pair.b.link.closeSession(told.session, 'never');
@@ -236,7 +248,8 @@ t.test('a handler that closes every session at once is not flooded with new ones
     sessions,
     [...sessions].sort((one, two) => one - two),
   );
-  t.ok(sessions.length <= 6, 'the wait has doubled with each');
+  const retriesMs = waitsMs.filter((waitMs) => waitMs % 11 === 0);
+  t.same(retriesMs.slice(0, 4), [11, 22, 44, 88], 'the wait doubles with each');
   await pair.close();
 });
 
@@ -267,6 +280,7 @@ t.test('a dialer that was restarted goes on above the numbers of its last life',
   again.link.setWilling(groupId, true);
   await again.link.start();
   const opened = await again.handler.first('opened');
+  t.equal(pair.b.handler.of('up').length, 2, 'at the first attempt');
   t.ok(opened.session > session, 'an old acknowledgement cannot count for a new session (H15)');
   await Promise.all([again.link.close(), pair.b.link.close()]);
 });
