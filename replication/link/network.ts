@@ -1,6 +1,7 @@
 /**
  * The network port: everything the link asks of TCP, small enough that a simulated network (delay,
- * loss of connections, one-way partitions) can stand in; `daemon/system-network.ts` is the real one.
+ * loss of connections, one-way partitions) can stand in; the real one is in
+ * `daemon/system-network.ts`.
  *
  * Addresses are `host:port`, IPv6 hosts in square brackets. TLS, if any, lies behind this port.
  */

@@ -267,7 +267,7 @@ export class PeerLink {
     };
   }
 
-  // ---- what the connections tell ------------------------------------------------------------------
+  // ---- what the connections tell -----------------------------------------------------------
 
   #connectionEvents(): ConnectionPairEvents {
     const { handler } = this.#options;
