@@ -211,7 +211,8 @@ export class Connection {
     this.#silentPings = this.#heardSincePing ? 0 : this.#silentPings + 1;
     this.#heardSincePing = false;
     if ((this.#silentPings - 1) * timeouts.pingMs >= timeouts.pingTimeoutMs) {
-      const text = `nothing came on the ${this.purpose} connection for ${timeouts.pingTimeoutMs} ms`;
+      const { pingTimeoutMs } = timeouts;
+      const text = `nothing came on the ${this.purpose} connection for ${pingTimeoutMs} ms`;
       this.#fail({ code: 'silent', text });
       return;
     }

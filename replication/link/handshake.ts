@@ -253,7 +253,7 @@ export function checkGreeting(
   }
   const problem = rules.acceptsPeerStore(peer.storeId);
   if (problem === undefined) return undefined;
-  const text = `store of ${peer.siteName} not accepted: it has store id ${peer.storeId}; ${problem}`;
+  const text = `${peer.siteName} has store id ${peer.storeId}, which is not accepted: ${problem}`;
   return { code: 'peer-store', text };
 }
 
