@@ -1,0 +1,168 @@
+/**
+ * Runs fio's jobs: starts the targets they need, fills each export with random data, lets the
+ * targets take turns in every job (so that what drifts on the machine hits all alike), and ends
+ * them with their copies compared.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { boundName, runBound, runSequential } from './bound.ts';
+import { type CasematePair, casemateName, mainVolume } from './casemate.ts';
+import { runFio } from './fio.ts';
+import type { Job, Sample } from './jobs.ts';
+import { nbdkitFile, nbdkitFileSynced } from './peers/nbdkit.ts';
+import { mirrorKinds, quorumKinds } from './peers/qemu.ts';
+import { cpuSeconds, hasCommand, memoryMiB } from './processes.ts';
+import type { Session } from './session.ts';
+import type { Target, TargetKind } from './target.ts';
+
+const mebibyte = 2 ** 20;
+/** Daemons that do nothing are looked at after so long. */
+const idleMs = 2000;
+
+/** Every peer that some job names, whether or not this machine has it. */
+export function peerKinds(session: Session, jobs: readonly Job[]): readonly TargetKind[] {
+  const wanted = new Set(jobs.flatMap(({ targets }) => targets));
+  return [nbdkitFile, nbdkitFileSynced, ...quorumKinds, ...mirrorKinds].filter(
+    ({ name }) => wanted.has(name) && (session.settings.tcpMirrors || !name.endsWith('tcp')),
+  );
+}
+
+/** Starts a peer, or notes why it is absent. */
+export async function startPeer(session: Session, kind: TargetKind): Promise<Target | undefined> {
+  const missing = kind.needs.filter(({ command }) => !hasCommand(command));
+  if (missing.length > 0) {
+    const names = missing.map(
+      ({ command, debianPackage }) => `${command} (Debian package ${debianPackage})`,
+    );
+    session.results.absent.push({ name: kind.name, reason: `needs ${names.join(', ')}` });
+    return undefined;
+  }
+  try {
+    const { volumeBytes } = session.settings;
+    return session.track(await kind.start({ directory: session.makeDirectory(), volumeBytes }));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    session.results.absent.push({ name: kind.name, reason });
+    return undefined;
+  }
+}
+
+/** Makes the main volume, measures the idle daemons, and gives the pair as a target. */
+export async function prepareCasemate(session: Session, pair: CasematePair): Promise<Target> {
+  await pair.createVolume({ name: mainVolume, sizeBytes: session.settings.volumeBytes });
+  await delay(idleMs);
+  const idle = pair.sites.map(({ pid }) => memoryMiB(pid).nowMiB);
+  session.results.setValue('memory-idle', {
+    title: 'memory of an idle daemon',
+    unit: 'MiB',
+    value: Math.max(...idle),
+    note: 'resident memory of the larger of the two, one volume, no load yet',
+  });
+  return pair.asTarget();
+}
+
+/** Fills every export with random data, as fio's jobs expect it. */
+export async function fill(session: Session, targets: readonly Target[]): Promise<void> {
+  for (const target of targets) {
+    session.progress(`filling ${target.name}`);
+    await runFio({
+      uris: [target.uri],
+      workload: { pattern: 'write', blockBytes: mebibyte, depth: 8 },
+      sizeBytes: session.settings.volumeBytes,
+      directory: session.directory,
+    });
+    await session.settle();
+  }
+}
+
+/** The disk's sequential rate, which the sequential jobs are compared with. */
+export async function measureDisk(session: Session): Promise<void> {
+  session.progress('disk, sequential');
+  const value = await runSequential(session.directory, session.settings.seconds);
+  session.results.setValue('disk-sequential', {
+    title: "disk's sequential rate",
+    unit: 'MiB/s',
+    value,
+    note: '1 MiB writes to one preallocated file, fdatasync after every 32',
+  });
+}
+
+/** Runs the jobs, round by round, against those of the targets that each names. */
+export async function runJobs(
+  session: Session,
+  jobs: readonly Job[],
+  targets: readonly Target[],
+): Promise<void> {
+  for (const job of jobs) {
+    const taking = targets.filter(({ name }) => job.targets.includes(name));
+    for (let round = 1; round <= session.settings.rounds; round += 1) {
+      session.progress(`${job.title} (round ${round} of ${session.settings.rounds})`);
+      if (job.boundCommitBytes !== undefined) {
+        await runOnce(session, job, boundName, () =>
+          boundSample(session, job.boundCommitBytes ?? 0),
+        );
+      }
+      for (const target of taking) {
+        await runOnce(session, job, target.name, () => sample(session, job, target));
+      }
+    }
+  }
+}
+
+async function runOnce(
+  session: Session,
+  job: Job,
+  target: string,
+  measure: () => Promise<Sample>,
+): Promise<void> {
+  await session.settle();
+  try {
+    const found = await measure();
+    session.results.add(job.name, target, found);
+    const cpu = found.cpuUsPerOperation;
+    session.progress(
+      `  ${target}: ${Math.round(found.operationsPerSecond)} IOPS, ` +
+        `${Math.round(found.mebibytesPerSecond)} MiB/s, p50 ${Math.round(found.latency.p50Us)} µs` +
+        (cpu === undefined ? '' : `, CPU ${Math.round(cpu)} µs`),
+    );
+  } catch (error) {
+    session.problem(`${job.name}, ${target}: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+async function boundSample(session: Session, commitBytes: number): Promise<Sample> {
+  const { directory, settings } = session;
+  const figures = await runBound({ directory, commitBytes, seconds: settings.seconds });
+  return { ...figures, cpuUsPerOperation: undefined };
+}
+
+/** One run of a job against a target, with the CPU time of the target's processes. */
+export async function sample(session: Session, job: Job, target: Target): Promise<Sample> {
+  const run = () =>
+    runFio({
+      uris: [target.uri],
+      workload: job.workload,
+      sizeBytes: session.settings.volumeBytes,
+      seconds: session.settings.seconds * (job.longer ?? 1),
+      directory: session.directory,
+    });
+  const processIds = target.processIds();
+  const before = cpuSeconds(processIds);
+  const figures =
+    target.name === casemateName ? await session.profiles.during(job.name, run) : await run();
+  const used = cpuSeconds(processIds) - before;
+  return { ...figures, cpuUsPerOperation: (used * 1e6) / Math.max(1, figures.operations) };
+}
+
+/** Ends the targets, each with its copies compared; differences are problems of the run. */
+export async function finishTargets(session: Session, targets: readonly Target[]): Promise<void> {
+  for (const target of targets) {
+    try {
+      const difference = await target.finish();
+      if (difference !== undefined) session.problem(`${target.name}: copies differ: ${difference}`);
+    } catch (error) {
+      session.problem(`${target.name}: ${error instanceof Error ? error.message : error}`);
+      await target.stop();
+    }
+    session.release(target);
+  }
+}
