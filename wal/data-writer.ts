@@ -16,6 +16,8 @@ import { type PendingRecord, patch } from './pending-records.ts';
 /** Adjacent blocks are written with one call up to this size and number of buffers. */
 const mergedBytesMax = 1024 * 1024;
 const mergedBuffersMax = 1024;
+/** Writes up to this size are done many in one call, larger ones each by themselves. */
+const smallWriteBytesMax = 32 * 1024;
 /** Checking payloads stops to let others run after this much (about 0.2 ms). */
 const checkedBytesAtOnce = 1024 * 1024;
 const zeroChunk = Buffer.alloc(1024 * 1024);
@@ -59,7 +61,12 @@ export class DataWriter {
   async apply(plan: ApplyPlan): Promise<void> {
     await this.#checkPayloads(plan);
     const jobs: (() => Promise<void>)[] = [];
-    for (const run of adjacentRuns(plan.bodies)) jobs.push(() => this.#writeRun(run));
+    const small: (readonly Body[])[] = [];
+    for (const run of adjacentRuns(plan.bodies)) {
+      if (isSmallWrite(run)) small.push(run);
+      else jobs.push(() => this.#writeRun(run));
+    }
+    if (small.length > 0) jobs.push(() => this.#writeSmallRuns(small));
     for (const [block, records] of plan.edges) jobs.push(() => this.#modifyBlock(block, records));
     let next = 0;
     const work = async (): Promise<void> => {
@@ -106,9 +113,7 @@ export class DataWriter {
     const { kind, flags } = first.pending.record;
     if (kind === recordKind.write) {
       await this.#write(buffersOf(run), first.offsetBytes);
-      for (const body of run) {
-        if (!this.#setChecksums(body, 0)) await this.#setChecksumsSlowly(body);
-      }
+      await this.#setRunChecksums(run);
       return;
     }
     const lengthBytes = first.endBytes - first.offsetBytes;
@@ -120,6 +125,21 @@ export class DataWriter {
     const firstBlock = first.offsetBytes / blockSizeBytes;
     const endBlock = first.endBytes / blockSizeBytes;
     await this.#retryWhenFull(() => this.#checksums.setZero(firstBlock, endBlock));
+  }
+
+  async #writeSmallRuns(runs: readonly (readonly Body[])[]): Promise<void> {
+    const writes = runs.map((run) => ({
+      offsetBytes: run[0]?.offsetBytes ?? 0,
+      buffers: buffersOf(run),
+    }));
+    await this.#retryWhenFull(() => this.#file.writeMany(writes, 'apply-data'));
+    for (const run of runs) await this.#setRunChecksums(run);
+  }
+
+  async #setRunChecksums(run: readonly Body[]): Promise<void> {
+    for (const body of run) {
+      if (!this.#setChecksums(body, 0)) await this.#setChecksumsSlowly(body);
+    }
   }
 
   /** Sets the checksums of a body, from its record, from the given block on; false at a miss. */
@@ -217,6 +237,15 @@ function adjacentRuns(bodies: readonly Body[]): Body[][] {
     buffers += record.payload.length;
   }
   return runs;
+}
+
+/** Data of few bytes in few buffers: the way to the worker thread would cost more than the write. */
+function isSmallWrite(run: readonly Body[]): boolean {
+  const first = run[0];
+  const last = run.at(-1);
+  if (first === undefined || last === undefined) return false;
+  if (first.pending.record.kind !== recordKind.write) return false;
+  return last.endBytes - first.offsetBytes <= smallWriteBytesMax;
 }
 
 function buffersOf(run: readonly Body[]): readonly Buffer[] {

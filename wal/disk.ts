@@ -37,6 +37,12 @@ export interface FileExtent {
   readonly allocated: boolean;
 }
 
+/** Buffers that belong one after the other at one place of a file. */
+export interface PositionedWrite {
+  readonly offsetBytes: number;
+  readonly buffers: readonly Buffer[];
+}
+
 export interface DiskFile {
   readonly path: string;
   /** Reads exactly `target.length` bytes; past the end of the file reads zeros. */
@@ -48,6 +54,11 @@ export interface DiskFile {
   readCached(target: Buffer, offsetBytes: number): boolean;
   /** Writes the buffers one after the other from `offsetBytes` on: all of them or an error. */
   write(buffers: readonly Buffer[], offsetBytes: number, purpose: DiskPurpose): Promise<void>;
+  /**
+   * Does several writes, in any order: all of them or an error. For many small ones, which cost
+   * much less in one call.
+   */
+  writeMany(writes: readonly PositionedWrite[], purpose: DiskPurpose): Promise<void>;
   /** fdatasync: what was written before is on stable storage when this resolves. */
   sync(purpose: DiskPurpose): Promise<void>;
   /** Frees the range; it reads as zeros afterwards. The size stays. */

@@ -16,12 +16,18 @@ const library = koffi.load(null);
 const fallocate = library.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
 const lseek = library.func('int64_t lseek(int fd, int64_t offset, int whence)');
 const preadv2 = optionalPreadv2();
+const system = library.func(
+  'int64_t syscall(int64_t n, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e)',
+);
 
 const fallocateKeepSize = 1;
 const fallocatePunchHole = 2;
 const seekData = 3;
 const seekHole = 4;
 const readWithoutWaiting = 8; // RWF_NOWAIT
+
+/** Numbers of the system calls of kernel AIO, which the C library has no functions for. */
+const aioCalls = aioCallNumbers();
 
 /** koffi refuses more than its limit of calls at once; these also share Node's thread pool. */
 const callsAtOnceMax = 8;
@@ -67,24 +73,76 @@ export function findHole(fd: number, offsetBytes: number): Promise<CallResult> {
   return callInThread(lseek, [fd, offsetBytes, seekHole]);
 }
 
+/** Where the bytes are in memory; right for as long as the buffer is referenced. */
+export function addressOf(buffer: Uint8Array): bigint {
+  return koffi.address(buffer);
+}
+
+/** A context of kernel AIO for so many writes; undefined when the system gives none. */
+export function aioSetup(countMax: number): bigint | undefined {
+  if (aioCalls === undefined) return undefined;
+  const context = new BigUint64Array(1);
+  const failed = Number(system(aioCalls.setup, countMax, koffi.address(context), 0, 0, 0)) < 0;
+  return failed ? undefined : context[0];
+}
+
+/** Submits control blocks; gives how many were taken, 0 for an error with the first. */
+export async function aioSubmit(
+  context: bigint,
+  count: number,
+  pointers: BigUint64Array,
+): Promise<number> {
+  if (aioCalls === undefined) return 0;
+  const address = koffi.address(pointers);
+  const result = await callOnceInThread(system, [aioCalls.submit, context, count, address, 0, 0]);
+  return Math.max(0, result);
+}
+
+/** Takes the events of writes that have ended; with `wait`, all that are asked for. */
+export async function aioEvents(
+  context: bigint,
+  options: { readonly wait: boolean; readonly countMax: number; readonly events: DataView },
+): Promise<number> {
+  if (aioCalls === undefined) return 0;
+  const { wait, countMax, events } = options;
+  const address = koffi.address(new Uint8Array(events.buffer));
+  const countMin = wait ? countMax : 0;
+  const parameters = [aioCalls.getEvents, context, countMin, countMax, address, 0];
+  if (!wait) return Math.max(0, Number(system(...parameters)));
+  return Math.max(0, await callOnceInThread(system, parameters));
+}
+
+function aioCallNumbers() {
+  if (process.arch === 'x64') return { setup: 206, getEvents: 208, submit: 209 };
+  if (process.arch === 'arm64') return { setup: 0, getEvents: 4, submit: 2 };
+  return undefined;
+}
+
 async function callInThread(
   call: koffi.KoffiFunction,
   parameters: readonly number[],
 ): Promise<CallResult> {
+  const value = await callOnceInThread(call, parameters);
+  if (value >= 0) return { value, code: undefined };
+  return repeatForErrno(call, parameters);
+}
+
+async function callOnceInThread(
+  call: koffi.KoffiFunction,
+  parameters: readonly (number | bigint)[],
+): Promise<number> {
   if (callsRunning >= callsAtOnceMax) {
     await new Promise<void>((resolve) => callsWaiting.push(resolve));
   } else {
     callsRunning += 1;
   }
   try {
-    const value = await new Promise<number>((resolve, reject) => {
+    return await new Promise<number>((resolve, reject) => {
       call.async(...parameters, (error: unknown, result: unknown) => {
         if (error) reject(error);
         else resolve(Number(result));
       });
     });
-    if (value >= 0) return { value, code: undefined };
-    return repeatForErrno(call, parameters);
   } finally {
     const next = callsWaiting.shift();
     if (next === undefined) callsRunning -= 1;
@@ -95,12 +153,16 @@ async function callInThread(
 function repeatForErrno(call: koffi.KoffiFunction, parameters: readonly number[]): CallResult {
   const value = Number(call(...parameters));
   if (value >= 0) return { value, code: undefined };
-  const errno = koffi.errno();
+  return { value: -1, code: errnoNameOf(koffi.errno()) };
+}
+
+/** The name of an errno, such as EIO. */
+export function errnoNameOf(errno: number): string {
   for (const [name, number] of Object.entries(os.constants.errno)) {
-    // EOPNOTSUPP and ENOTSUP, EAGAIN and EWOULDBLOCK share their numbers.
-    if (number === errno) return { value: -1, code: name === 'ENOTSUP' ? 'EOPNOTSUPP' : name };
+    // Two names for one number.
+    if (number === errno) return name === 'ENOTSUP' ? 'EOPNOTSUPP' : name;
   }
-  return { value: -1, code: `errno ${errno}` };
+  return `errno ${errno}`;
 }
 
 /** Missing in old C libraries: then nothing is ever read without waiting. */

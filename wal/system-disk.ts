@@ -3,15 +3,31 @@
  * It owns nothing but file descriptors. It never retries and never hides an error (I8 is decided
  * above); every error is a `DiskError`.
  *
- * Writes go through Node's thread pool: one `fs.write` for one buffer, one `fs.writev` for several.
+ * Writes go through Node's thread pool: one `fs.write` for one buffer, one `fs.writev` for several;
+ * many small ones go together (`system-write-batch.ts`).
  */
 import fs from 'node:fs';
-import type { Disk, DiskFile, DiskPurpose, FileExtent, OpenOptions } from './disk.ts';
+import type {
+  Disk,
+  DiskFile,
+  DiskPurpose,
+  FileExtent,
+  OpenOptions,
+  PositionedWrite,
+} from './disk.ts';
 import { DiskError, type DiskOperation } from './disk-error.ts';
 import { findData, findHole, punchHole, readWithoutWait } from './system-calls.ts';
+import {
+  batchErrorName,
+  type PositionedBuffer,
+  writeBatch,
+  writesPerBatchMax,
+} from './system-write-batch.ts';
 
 /** IOV_MAX of Linux: more buffers than this take several calls. */
 const buffersPerCallMax = 1024;
+/** Fewer writes than this are cheaper one by one (`system-write-batch.ts` has the figures). */
+const batchedWritesMin = 3;
 const zeroChunk = Buffer.alloc(1024 * 1024);
 
 export class SystemDisk implements Disk {
@@ -129,6 +145,35 @@ export class SystemDiskFile implements DiskFile {
       };
       next();
     });
+  }
+
+  async writeMany(writes: readonly PositionedWrite[], purpose: DiskPurpose): Promise<void> {
+    let batch: PositionedBuffer[] = [];
+    for (const { buffers, offsetBytes } of writes) {
+      let position = offsetBytes;
+      for (const buffer of buffers) {
+        batch.push({ buffer, offsetBytes: position });
+        position += buffer.length;
+        if (batch.length < writesPerBatchMax) continue;
+        await this.#writeBatch(batch, purpose);
+        batch = [];
+      }
+    }
+    await this.#writeBatch(batch, purpose);
+  }
+
+  async #writeBatch(batch: readonly PositionedBuffer[], purpose: DiskPurpose): Promise<void> {
+    const worthIt = batch.length >= batchedWritesMin;
+    const done = worthIt ? await writeBatch(this.#fd, batch) : undefined;
+    for (let index = 0; index < batch.length; index += 1) {
+      const write = batch[index];
+      if (write === undefined) break;
+      const result = done !== undefined && index < done.submitted ? (done.results[index] ?? 0) : 0;
+      if (result < 0) throw new DiskError(batchErrorName(result), this.path, purpose);
+      if (result === write.buffer.length) continue;
+      const left = result === 0 ? write.buffer : write.buffer.subarray(result);
+      await this.write([left], write.offsetBytes + result, purpose);
+    }
   }
 
   sync(purpose: DiskPurpose): Promise<void> {

@@ -13,7 +13,14 @@
  * The content of files is in `simulated-pages.ts`.
  */
 import nodePath from 'node:path';
-import type { Disk, DiskFile, DiskPurpose, FileExtent, OpenOptions } from '../../wal/disk.ts';
+import type {
+  Disk,
+  DiskFile,
+  DiskPurpose,
+  FileExtent,
+  OpenOptions,
+  PositionedWrite,
+} from '../../wal/disk.ts';
 import { DiskError, type DiskOperation } from '../../wal/disk-error.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { pageSizeBytes, SimulatedPages, type Survival } from './simulated-pages.ts';
@@ -426,6 +433,13 @@ class SimulatedFile implements DiskFile {
       if (!this.#durableWrites) return;
       for (const id of ids) this.#pages.makeWriteDurable(data, offsetBytes, id);
     });
+  }
+
+  async writeMany(writes: readonly PositionedWrite[], purpose: DiskPurpose): Promise<void> {
+    const calls = writes.map((write) => this.write(write.buffers, write.offsetBytes, purpose));
+    for (const result of await Promise.allSettled(calls)) {
+      if (result.status === 'rejected') throw result.reason;
+    }
   }
 
   sync(purpose: DiskPurpose): Promise<void> {

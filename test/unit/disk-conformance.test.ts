@@ -48,6 +48,39 @@ async function contentCases(t: Test, disk: Disk, directory: string): Promise<voi
   await file.close();
 }
 
+async function manyWritesCases(t: Test, disk: Disk, directory: string): Promise<void> {
+  const file = await disk.open(path.join(directory, 'many'), volatile);
+  const expected = Buffer.alloc(700 * 100);
+  for (const count of [0, 1, 2, 3, 40, 256, 257, 600]) {
+    const writes = [];
+    for (let index = 0; index < count; index += 1) {
+      const buffers = [Buffer.alloc(30, index + count), Buffer.alloc(10, 1)];
+      writes.push({ offsetBytes: index * 100, buffers });
+      Buffer.concat(buffers).copy(expected, index * 100);
+    }
+    await file.writeMany(writes.reverse(), 'apply-data');
+    t.ok((await readAt(file, 0, expected.length)).equals(expected), `${count} writes`);
+  }
+  const farBytes = 5 * 1024 ** 3 + 12345;
+  const far = [0, 1, 2, 3].map((index) => ({
+    offsetBytes: farBytes + index * 10,
+    buffers: [Buffer.alloc(10, index)],
+  }));
+  await file.writeMany(far, 'apply-data');
+  t.equal((await readAt(file, farBytes + 25, 1))[0], 2, 'beyond 4 GiB');
+  await Promise.all(
+    Array.from({ length: 30 }, (_, batch) => {
+      const buffers = [Buffer.alloc(4, batch)];
+      const writes = [0, 1, 2, 3].map((part) => ({ offsetBytes: batch * 16 + part * 4, buffers }));
+      return file.writeMany(writes, 'apply-data');
+    }),
+  );
+  for (let batch = 0; batch < 30; batch += 1) {
+    t.same(await readAt(file, batch * 16, 16), Buffer.alloc(16, batch), 'batches at the same time');
+  }
+  await file.close();
+}
+
 async function holeCases(t: Test, disk: Disk, directory: string): Promise<void> {
   const file = await disk.open(path.join(directory, 'holes'), volatile);
   await file.resize(16 * block);
@@ -135,6 +168,7 @@ async function nameCases(t: Test, disk: Disk, directory: string): Promise<void> 
 
 async function cases(t: Test, disk: Disk, directory: string): Promise<void> {
   await t.test('content', (t) => contentCases(t, disk, directory));
+  await t.test('many writes at once', (t) => manyWritesCases(t, disk, directory));
   await t.test('holes and extents', (t) => holeCases(t, disk, directory));
   await t.test('reads that must not wait', (t) => cachedReadCases(t, disk, directory));
   await t.test('names', (t) => nameCases(t, disk, directory));
