@@ -95,9 +95,9 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     return this.#connected;
   }
 
-  /** No more requests come: what is in flight is finished, also when the client has sent FIN. */
+  /** NBD_CMD_DISC has come: what is in flight is finished even when the client's FIN follows. */
   get leaving(): boolean {
-    return this.#intake !== 'taking';
+    return this.#intake === 'stopped';
   }
 
   get takesRequests(): boolean {
