@@ -292,8 +292,8 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
 
   /** Keeps the server's budget told of what this connection holds. */
   #count(): void {
-    const replyBytes = this.#connected ? this.#replies.pendingBytes : 0;
-    const bytes = this.#inFlight.bytes + replyBytes + this.#parser.heldBytes;
+    let bytes = this.#inFlight.bytes;
+    if (this.#connected) bytes += this.#replies.pendingBytes + this.#parser.heldBytes;
     if (bytes === this.#countedBytes) return;
     const deltaBytes = bytes - this.#countedBytes;
     this.#countedBytes = bytes;
@@ -376,6 +376,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     const data = arena.subarray(start, start + lengthBytes);
     if (!this.#device.readNow(data, offsetBytes)) return false;
     commitReadInPlace(this.#replies, header, { offsetBytes, data, structured });
+    this.#count();
     this.#host.counters.requests += 1;
     return true;
   }
@@ -399,6 +400,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
   #submit(request: NbdRequest): void {
     request.receivedAtMs = this.#receivedAtMs;
     this.#inFlight.add(request);
+    if (request.chargedBytes > 0) this.#count();
     this.#device.submit(request);
   }
 

@@ -6,8 +6,18 @@ import { lstatSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { CasemateError } from '../errors.ts';
 
+/** The system takes no longer path for a socket, and cuts a longer one off without a word. */
+const pathBytesMax = 107;
+
 /** Throws ERR_NBD_SOCKET_IN_USE or ERR_NBD_SOCKET_PATH. */
 export async function claimSocketPath(path: string): Promise<void> {
+  if (Buffer.byteLength(path) > pathBytesMax) {
+    throw new CasemateError(
+      'ERR_NBD_SOCKET_PATH',
+      `${path} is longer than ${pathBytesMax} bytes, which no socket's path can be`,
+      { hint: 'choose a shorter path for the NBD socket' },
+    );
+  }
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return;
   if (!stats.isSocket()) {

@@ -33,14 +33,16 @@ export interface RequestFields {
 
 export class RawClient {
   readonly socket: Socket;
-  #received: Buffer = Buffer.alloc(0);
+  #chunks: Buffer[] = [];
+  #receivedBytes = 0;
   #ended = false;
   #wake: (() => void) | undefined;
 
   constructor(socket: Socket) {
     this.socket = socket;
     socket.on('data', (chunk: Buffer) => {
-      this.#received = Buffer.concat([this.#received, chunk]);
+      this.#chunks.push(chunk);
+      this.#receivedBytes += chunk.length;
       this.#wake?.();
     });
     const end = (): void => {
@@ -77,25 +79,28 @@ export class RawClient {
 
   /** The next bytes; throws when the server closes before they have come. */
   async read(length: number): Promise<Buffer> {
-    while (this.#received.length < length) {
-      if (this.#ended) throw new Error(`closed after ${this.#received.length} of ${length} bytes`);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+    while (this.#receivedBytes < length) {
+      if (this.#ended) throw new Error(`closed after ${this.#receivedBytes} of ${length} bytes`);
+      await this.#more();
     }
-    const bytes = this.#received.subarray(0, length);
-    this.#received = this.#received.subarray(length);
-    return bytes;
+    const [first] = this.#chunks;
+    if (first === undefined || first.length < length) this.#chunks = [Buffer.concat(this.#chunks)];
+    const joined = this.#chunks[0] ?? Buffer.alloc(0);
+    this.#chunks[0] = joined.subarray(length);
+    this.#receivedBytes -= length;
+    return joined.subarray(0, length);
   }
 
   /** Resolves with what was still sent when the server has closed the connection. */
   async rest(): Promise<Buffer> {
-    while (!this.#ended) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    return this.#received;
+    while (!this.#ended) await this.#more();
+    return Buffer.concat(this.#chunks);
+  }
+
+  #more(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
   }
 
   sendOption(option: number, data: Buffer = Buffer.alloc(0)): void {
