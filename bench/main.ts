@@ -10,6 +10,7 @@ import { type CasematePair, casemateName } from './casemate.ts';
 import { type Job, jobs } from './jobs.ts';
 import { measureChecksums } from './micro/checksum.ts';
 import { measureFrames } from './micro/frame.ts';
+import { measureLog } from './micro/log.ts';
 import type { MicroFigure } from './micro/repeat.ts';
 import { formatReport, machine } from './report.ts';
 import { measureManyVolumes } from './scenarios/many-volumes.ts';
@@ -36,9 +37,10 @@ const profileRows = 25;
 /** Scenarios that use the pair of the jobs, and those that start a pair of their own. */
 const sharedScenarios = { volumes: measureManyVolumes, memory: measureMemory } as const;
 const ownScenarios = { restart: measureRestart, resync: measureResync } as const;
-const micro: Readonly<Record<string, () => MicroFigure[]>> = {
-  'micro-frame': measureFrames,
-  'micro-checksum': measureChecksums,
+const micro: Readonly<Record<string, (directory: string) => Promise<MicroFigure[]>>> = {
+  'micro-frame': async () => measureFrames(),
+  'micro-checksum': async () => measureChecksums(),
+  'micro-log': measureLog,
 };
 
 const suiteNames = [
@@ -54,7 +56,7 @@ async function main(): Promise<number> {
     process.stdout.write(settings === 'help' ? usage : `${names.join('\n')}\n`);
     return 0;
   }
-  runMicro(settings.names);
+  await runMicro(settings);
   const wanted = suiteNames.filter((name) => isWanted(settings, name));
   if (wanted.length === 0) return 0;
   // Each target keeps two copies at most, Casemate two logs besides; 12 targets there are.
@@ -77,8 +79,9 @@ function isWanted({ names }: Settings, name: string): boolean {
   return names.length === 0 || names.includes(name);
 }
 
-function runMicro(names: readonly string[]): void {
-  const rows = names.flatMap((name) => micro[name]?.() ?? []).map(microRow);
+async function runMicro({ names, directory }: Settings): Promise<void> {
+  const rows: string[][] = [];
+  for (const name of names) rows.push(...((await micro[name]?.(directory)) ?? []).map(microRow));
   if (rows.length === 0) return;
   const columns = [
     { title: 'what', align: 'left' },

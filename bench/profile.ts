@@ -104,7 +104,7 @@ export function selfTimes(
   let now = profile.startTime;
   let total = 0;
   profile.samples.forEach((id, index) => {
-    // A delta leads from the sample before to this one: the function found there ran until the next.
+    // A delta leads from the sample before: what was found here ran until the next one.
     now += profile.timeDeltas[index] ?? 0;
     const lasted = Math.max(0, profile.timeDeltas[index + 1] ?? 0);
     if (!windows.some(({ fromUs, toUs }) => now >= fromUs && now < toUs)) return;
