@@ -121,7 +121,9 @@ export class DataReader {
   #check(content: Buffer, firstBlock: number, block: number, endBlock: number): number {
     const touching = this.#pending
       .overlapping(block * blockSizeBytes, endBlock * blockSizeBytes)
-      .filter((pending) => pending.state !== 'waiting');
+      .filter((pending) => {
+        return pending.state !== 'waiting' || this.#pending.mayBeHalfApplied(pending);
+      });
     for (let at = block; at < endBlock; at += 1) {
       if (touching.length > 0 && touches(touching, at)) continue;
       const expected = this.#checksums.get(at);

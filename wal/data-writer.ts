@@ -11,7 +11,7 @@ import type { ApplyPlan, Body } from './data-apply-plan.ts';
 import { BlockChecksumError, RecordChecksumError } from './data-errors.ts';
 import type { DiskFile } from './disk.ts';
 import { recordFlagNoHole, recordKind } from './frame.ts';
-import { type PendingRecord, patch } from './pending-records.ts';
+import { type PendingRecord, type PendingRecords, patch } from './pending-records.ts';
 
 /** Adjacent blocks are written with one call up to this size and number of buffers. */
 const mergedBytesMax = 1024 * 1024;
@@ -26,6 +26,7 @@ const nextTurn = promisify(setImmediate);
 export interface DataWriterOptions {
   readonly file: DiskFile;
   readonly checksums: BlockChecksums;
+  readonly pending: PendingRecords;
   readonly concurrency: number;
   /** Runs a call again when the disk was full and has room again; gives other errors on. */
   readonly retryWhenFull: <T>(call: () => Promise<T>) => Promise<T>;
@@ -34,21 +35,13 @@ export interface DataWriterOptions {
 export class DataWriter {
   readonly #file: DiskFile;
   readonly #checksums: BlockChecksums;
+  readonly #pending: PendingRecords;
   readonly #concurrency: number;
   readonly #retryWhenFull: <T>(call: () => Promise<T>) => Promise<T>;
-  /**
-   * While the log is replayed after a crash, the old content of a block may be any mixture of what
-   * it was at the checkpoint and what later records made of it, and so may its checksum: it can't
-   * be checked before it is modified. The result is right all the same when the replay has come to
-   * the end of the log: every byte in which those mixtures differ belongs to a record above the
-   * checkpoint and is written again, the last writer last; every other byte of the block is as it
-   * was at the checkpoint in all of them; and the checksum is computed from the whole.
-   */
-  replaying = false;
-
   constructor(options: DataWriterOptions) {
     this.#file = options.file;
     this.#checksums = options.checksums;
+    this.#pending = options.pending;
     this.#concurrency = options.concurrency;
     this.#retryWhenFull = options.retryWhenFull;
   }
@@ -187,7 +180,7 @@ export class DataWriter {
     if (!this.#file.readCached(content, offsetBytes)) {
       await this.#file.read(content, offsetBytes, 'read-data');
     }
-    if (!this.replaying) {
+    if (!records.some((pending) => this.#pending.mayBeHalfApplied(pending))) {
       let expected = this.#checksums.get(block);
       for (; expected < 0; expected = this.#checksums.get(block)) await this.#load(block);
       if (crc32c(content) !== expected) throw new BlockChecksumError(this.#file.path, offsetBytes);

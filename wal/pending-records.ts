@@ -39,6 +39,19 @@ export class PendingRecords {
   /** Numbers of the reads under way, the oldest first. */
   readonly #reads = new Set<number>();
   #bytes = 0;
+  /**
+   * Records up to this sequence may have been applied before a crash, wholly, partly or not at all:
+   * those that the log held when it was recovered, committed then or not known to be.
+   *
+   * A block that such a record touches may hold any mixture of what it was at the checkpoint and of
+   * what later records made of it, and so may its checksum: neither is checked until the record is
+   * applied (again). That loses nothing: when all records from the checkpoint to the end of the log
+   * have been applied again, every byte in which those mixtures differ has been written again, the
+   * last writer last; every other byte of the block is as it was at the checkpoint in all of them;
+   * and the checksum has been computed from the whole. A record that was never committed was never
+   * applied either (I3), so one that is cut off the log leaves nothing behind.
+   */
+  replayedThrough = 0;
 
   /** Payload bytes that the list keeps in memory. */
   get bytes(): number {
@@ -94,6 +107,11 @@ export class PendingRecords {
       pending.appliedAfterRead = this.#lastRead;
     }
     this.#removeApplied();
+  }
+
+  /** The blocks of this record, not applied in this life, may disagree with their checksums. */
+  mayBeHalfApplied(pending: PendingRecord): boolean {
+    return pending.sequence <= this.replayedThrough;
   }
 
   /** A read begins that will not be done at once; `endRead` with its number must follow. */

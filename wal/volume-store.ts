@@ -73,6 +73,7 @@ export class VolumeStore {
     this.#writer = new DataWriter({
       file,
       checksums,
+      pending: this.#pending,
       concurrency: options.applyConcurrency,
       retryWhenFull,
     });
@@ -204,13 +205,13 @@ export class VolumeStore {
   }
 
   /**
-   * On while the log is replayed after a start: blocks may be half written then, so their old
-   * content is not checked before it is changed in part (`data-writer.ts` says why that is right).
-   * It has to stay on until every record has been committed again that the log held at the start:
-   * those beyond the known commit point may have been applied, too.
+   * On while the log is replayed after a start, when blocks may be half written already. When it is
+   * switched off, `throughSequence` is the end that the log had at the start if that is beyond what
+   * was replayed: records not known to be committed may have been applied as well before the crash
+   * (`pending-records.ts`, `replayedThrough`).
    */
-  setReplaying(on: boolean): void {
-    this.#writer.replaying = on;
+  setReplaying(on: boolean, throughSequence = 0): void {
+    this.#pending.replayedThrough = on ? Number.POSITIVE_INFINITY : throughSequence;
   }
 
   /** Ends the application after the wave under way and closes the files. May be called twice. */
