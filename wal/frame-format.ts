@@ -47,6 +47,7 @@ import { hash } from 'node:crypto';
 import { blockSizeBytes, crc32c, pieceCount, verifyPieces } from './checksum.ts';
 import type { Digest, EpochId, Frame, GroupId, LogRecord, RecordKind } from './frame.ts';
 import { recordFlagNoHole, recordKind } from './frame.ts';
+import { gather, SliceReader } from './slice-reader.ts';
 
 export const frameFormatVersion = 1;
 /** Payload of one record; the layer above splits larger writes. */
@@ -494,42 +495,4 @@ function hexAt(buffer: Buffer, offset: number): string {
 
 function digestOfHead(head: Buffer): Digest {
   return hash('sha256', head.subarray(digestedFrom), 'buffer').toString('hex', 0, 16);
-}
-
-/** The first `lengthBytes` of the slices as one buffer; copied only if they are spread. */
-function gather(slices: readonly Buffer[], lengthBytes: number): Buffer {
-  const first = slices[0];
-  if (first !== undefined && first.length >= lengthBytes) return first.subarray(0, lengthBytes);
-  return Buffer.concat(slices, lengthBytes);
-}
-
-/** Hands out runs of bytes of a list of slices, in order, as slices of them. */
-class SliceReader {
-  readonly #slices: readonly Buffer[];
-  #index = 0;
-  #position: number;
-
-  constructor(slices: readonly Buffer[], startBytes: number) {
-    this.#slices = slices;
-    this.#position = startBytes;
-  }
-
-  take(lengthBytes: number): Buffer[] {
-    const taken: Buffer[] = [];
-    let missingBytes = lengthBytes;
-    while (missingBytes > 0) {
-      const slice = this.#slices[this.#index];
-      assert(slice !== undefined, 'the slices hold all payloads');
-      if (this.#position >= slice.length) {
-        this.#position -= slice.length;
-        this.#index += 1;
-        continue;
-      }
-      const end = Math.min(slice.length, this.#position + missingBytes);
-      taken.push(slice.subarray(this.#position, end));
-      missingBytes -= end - this.#position;
-      this.#position = end;
-    }
-    return taken;
-  }
 }

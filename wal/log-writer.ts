@@ -1,0 +1,310 @@
+/**
+ * Group commit: everything that has come up while a write was under way goes to the log with the
+ * next one, of all groups together. One write at a time, on files opened with `durableWrites`, so
+ * that a write that is done is durable (I1).
+ *
+ *   idle --schedule--> armed (setImmediate: what arrives in this turn of the event loop shares the
+ *   write) --> writing --> durable is reported --> armed again if anybody has more, else idle
+ *
+ * A batch goes whole into the segment it starts in; if it doesn't fit, the next segment begins and
+ * its header goes with the batch, in the same write. Without a next segment it waits (I9).
+ *
+ * A write that fails is final (I8): nothing is written or reported durable after it.
+ */
+import assert from 'node:assert/strict';
+import { blockSizeBytes, crc32c } from './checksum.ts';
+import {
+  cutBodyBytes,
+  encodeCutBody,
+  encodeEntryHeader,
+  encodeSegmentHeader,
+  entryHeaderBytes,
+  entryKind,
+  entrySizeBytes,
+  segmentHeaderBytes,
+} from './entry-format.ts';
+import { LogError } from './errors.ts';
+import type { StoreId } from './frame.ts';
+import type { LogCounters } from './log-counters.ts';
+import type { LogGroups } from './log-groups.ts';
+import type { Appender, LogEntry } from './log-types.ts';
+import type { Segment, Segments } from './segments.ts';
+
+export interface LogWriterOptions {
+  readonly storeId: StoreId;
+  readonly seed: number;
+  readonly segmentSizeBytes: number;
+  readonly commitBytesMax: number;
+  readonly segments: Segments;
+  readonly groups: LogGroups;
+  readonly counters: LogCounters;
+  readonly life: number;
+  readonly endLsn: number;
+  readonly nowMs: () => number;
+  /** No segment is ready and none is on its way: frees one that only a peer wants, if it can. */
+  readonly makeRoom: () => void;
+  readonly onFailure: (error: LogError) => void;
+}
+
+/** An entry that was taken from its group; without an appender if the log itself added it. */
+interface Taken {
+  readonly appender: Appender | undefined;
+  readonly entry: LogEntry;
+  readonly sizeBytes: number;
+}
+
+/** An entry with its place in the log. */
+interface Placed extends Taken {
+  readonly lsn: number;
+  readonly restart: boolean;
+}
+
+interface Batch {
+  readonly segment: Segment;
+  readonly placed: readonly Placed[];
+  readonly buffers: readonly Buffer[];
+  readonly startLsn: number;
+  readonly endLsn: number;
+}
+
+const padding = Buffer.alloc(blockSizeBytes);
+
+export class LogWriter {
+  readonly #options: LogWriterOptions;
+  #scheduled = new Set<Appender>();
+  /** Taken, and not written yet, for want of room. */
+  #carry: Taken[] = [];
+  #endLsn: number;
+  #state: 'idle' | 'armed' | 'writing' | 'waiting' | 'closed' = 'idle';
+  #writing: Promise<void> | undefined;
+  #scratch = Buffer.allocUnsafeSlow(64 * (entryHeaderBytes + cutBodyBytes));
+
+  constructor(options: LogWriterOptions) {
+    this.#options = options;
+    this.#endLsn = options.endLsn;
+  }
+
+  /** Everything below is durable, and where the next entry goes. */
+  get endLsn(): number {
+    return this.#endLsn;
+  }
+
+  get waitsForRoom(): boolean {
+    return this.#state === 'waiting';
+  }
+
+  /** The appender has entries. Hot path. */
+  schedule(appender: Appender): void {
+    this.#scheduled.add(appender);
+    if (this.#state === 'idle') this.#arm();
+  }
+
+  /** A segment may have become ready. */
+  roomChanged(): void {
+    if (this.#state === 'waiting') this.#arm();
+  }
+
+  /** Ends writing; what was not written yet is dropped. Resolves when nothing is under way. */
+  async close(): Promise<void> {
+    this.#state = 'closed';
+    this.#scheduled.clear();
+    this.#carry = [];
+    await this.#writing;
+  }
+
+  #arm(): void {
+    this.#state = 'armed';
+    setImmediate(() => this.#start());
+  }
+
+  #start(): void {
+    if (this.#state !== 'armed') return;
+    if (this.#carry.length === 0) this.#take();
+    if (this.#carry.length === 0) {
+      this.#state = 'idle';
+      return;
+    }
+    const batch = this.#placeBatch();
+    if (batch === undefined) {
+      this.#state = 'waiting';
+      this.#options.counters.waitsForRoom += 1;
+      this.#options.makeRoom();
+      return;
+    }
+    this.#state = 'writing';
+    this.#writing = this.#write(batch);
+  }
+
+  /** Asks the groups in turn until the budget of a commit is used up. */
+  #take(): void {
+    const { groups, commitBytesMax } = this.#options;
+    const asked = this.#scheduled;
+    this.#scheduled = new Set();
+    const gave: Appender[] = [];
+    let budgetBytes = commitBytesMax;
+    for (const appender of asked) {
+      if (budgetBytes <= 0) {
+        this.#scheduled.add(appender);
+        continue;
+      }
+      const entries = appender.takeEntries(budgetBytes);
+      if (entries.length > 0) gave.push(appender);
+      for (const entry of entries) {
+        const cut = groups.cutBefore(entry);
+        if (cut !== undefined)
+          this.#carry.push({ appender: undefined, entry: cut, ...sizeOf(cut) });
+        const taken = { appender, entry, ...sizeOf(entry) };
+        this.#carry.push(taken);
+        budgetBytes -= taken.sizeBytes;
+      }
+    }
+    for (const appender of gave) this.#scheduled.add(appender);
+  }
+
+  /** Gives as much of the carry as fits its places; undefined if there is no room at all. */
+  #placeBatch(): Batch | undefined {
+    const { segments, segmentSizeBytes } = this.#options;
+    const current = segments.live.at(-1);
+    assert(current !== undefined, 'there is a segment to write to');
+    const roomBytes = current.baseLsn + segmentSizeBytes - this.#endLsn;
+    let totalBytes = 0;
+    for (const { sizeBytes } of this.#carry) totalBytes += sizeBytes;
+    if (totalBytes <= roomBytes) return this.#placeIn(current, this.#endLsn, roomBytes, []);
+    const slot = segments.takeSpare();
+    if (slot === undefined) {
+      if ((this.#carry[0]?.sizeBytes ?? 0) > roomBytes) return undefined;
+      return this.#placeIn(current, this.#endLsn, roomBytes, []);
+    }
+    const segment = segments.addLive(current.number + 1, slot);
+    segments.retryCreation();
+    const header = encodeSegmentHeader(this.#options.storeId, {
+      number: segment.number,
+      previousEndLsn: this.#endLsn,
+      life: this.#options.life,
+    });
+    const contentBytes = segmentSizeBytes - segmentHeaderBytes;
+    return this.#placeIn(segment, segment.baseLsn + segmentHeaderBytes, contentBytes, [header]);
+  }
+
+  #placeIn(
+    segment: Segment,
+    startLsn: number,
+    roomBytes: number,
+    before: readonly Buffer[],
+  ): Batch {
+    let count = 0;
+    let endLsn = startLsn;
+    for (const { sizeBytes } of this.#carry) {
+      if (endLsn + sizeBytes > startLsn + roomBytes) break;
+      endLsn += sizeBytes;
+      count += 1;
+    }
+    assert(count > 0, 'an entry fits into a segment');
+    const taken = count === this.#carry.length ? this.#carry : this.#carry.slice(0, count);
+    this.#carry = count === this.#carry.length ? [] : this.#carry.slice(count);
+    const buffers = [...before];
+    const placed = this.#encode(taken, startLsn, buffers);
+    const firstLsn = before.length > 0 ? segment.baseLsn : startLsn;
+    return { segment, placed, buffers, startLsn: firstLsn, endLsn };
+  }
+
+  /** Adds the entries' bytes to `buffers`. Headers and cuts are built in one reused buffer. */
+  #encode(taken: readonly Taken[], startLsn: number, buffers: Buffer[]): Placed[] {
+    const needed = taken.length * (entryHeaderBytes + cutBodyBytes);
+    if (this.#scratch.length < needed) this.#scratch = Buffer.allocUnsafeSlow(needed * 2);
+    const { groups, seed, life } = this.#options;
+    const syncedLsn = this.#endLsn;
+    let lsn = startLsn;
+    let used = 0;
+    return taken.map(({ appender, entry, sizeBytes }) => {
+      const restart = groups.append(entry, lsn);
+      const isFrame = entry.kind === 'frame';
+      const bodyBytes = isFrame ? entry.frame.sizeBytes : cutBodyBytes;
+      const header = this.#scratch.subarray(used, used + entryHeaderBytes);
+      used += entryHeaderBytes;
+      buffers.push(header);
+      let bodyCrc = 0;
+      if (entry.kind === 'frame') {
+        for (const slice of entry.frame.bytes) buffers.push(slice);
+      } else {
+        const body = this.#scratch.subarray(used, used + cutBodyBytes);
+        used += cutBodyBytes;
+        encodeCutBody(body, { groupId: entry.groupId, to: entry.to, restart });
+        bodyCrc = crc32c(body, seed);
+        buffers.push(body);
+      }
+      const kind = isFrame ? entryKind.frame : entryKind.cut;
+      encodeEntryHeader(header, { kind, lsn, syncedLsn, life, bodyBytes, bodyCrc }, seed);
+      const paddingBytes = sizeBytes - entryHeaderBytes - bodyBytes;
+      // Whole pages: a page written in part would have to be read from the disk first.
+      if (paddingBytes > 0) buffers.push(padding.subarray(0, paddingBytes));
+      const placed = { appender, entry, sizeBytes, lsn, restart };
+      lsn += sizeBytes;
+      return placed;
+    });
+  }
+
+  async #write(batch: Batch): Promise<void> {
+    const { nowMs, segmentSizeBytes, onFailure } = this.#options;
+    const startedMs = nowMs();
+    try {
+      const offset = batch.startLsn % segmentSizeBytes;
+      await batch.segment.slot.file.write(batch.buffers, offset, 'append-log');
+    } catch (cause) {
+      this.#state = 'closed';
+      const words = cause instanceof Error ? cause.message : String(cause);
+      onFailure(
+        new LogError('ERR_LOG_WRITE_FAILED', `writing the log failed: ${words}`, {
+          cause,
+          hint: 'the site serves nothing until it is started again; look at the disk first',
+        }),
+      );
+      return;
+    }
+    this.#writing = undefined;
+    this.#onDurable(batch, nowMs() - startedMs);
+  }
+
+  #onDurable(batch: Batch, tookMs: number): void {
+    const { segments, groups, counters } = this.#options;
+    // Another write of the log failed meanwhile: nothing is reported durable any more (I8).
+    if (this.#state === 'closed') return;
+    assert(this.#state === 'writing', 'one write is under way');
+    this.#endLsn = batch.endLsn;
+    let frames = 0;
+    for (const { entry, restart } of batch.placed) {
+      groups.durable(entry, restart, segments.live);
+      counters.entry(entry);
+      if (entry.kind === 'frame') frames += 1;
+    }
+    counters.commit({ frames, bytes: batch.endLsn - batch.startLsn, tookMs });
+    reportDurable(batch.placed);
+    if (this.isClosed()) return;
+    if (this.#carry.length > 0 || this.#scheduled.size > 0) this.#arm();
+    else this.#state = 'idle';
+  }
+
+  /** By a callback, it may have been. */
+  isClosed(): boolean {
+    return this.#state === 'closed';
+  }
+}
+
+function sizeOf(entry: LogEntry): { sizeBytes: number } {
+  return {
+    sizeBytes: entrySizeBytes(entry.kind === 'frame' ? entry.frame.sizeBytes : cutBodyBytes),
+  };
+}
+
+/** Tells each appender what of its entries was in the batch, in the log's order. */
+function reportDurable(placed: readonly Placed[]): void {
+  let start = 0;
+  while (start < placed.length) {
+    const appender = placed[start]?.appender;
+    let end = start + 1;
+    while (end < placed.length && placed[end]?.appender === appender) end += 1;
+    const entries = placed.slice(start, end).map(({ entry }) => entry);
+    appender?.entriesDurable(entries);
+    start = end;
+  }
+}
