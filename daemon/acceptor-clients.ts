@@ -29,7 +29,7 @@ export interface AcceptorClientsOptions {
   readonly ownStoreId: StoreId;
   /** A call to the peer; rejects when it is not there or does not answer. */
   readonly call: (method: string, parameters: unknown) => Promise<unknown>;
-  /** Store of the connected peer; undefined while it is not connected. */
+  /** Store of the peer as last seen; undefined if it never was. It may not answer. */
   readonly peerStoreId: () => StoreId | undefined;
   /** False after a disk error: what was promised can't be kept any more (R4, I8). */
   readonly mayPromise: () => boolean;

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { GroupConfig } from '../replication/core/config.ts';
-import { recordKind } from '../wal/frame.ts';
+import { type HistoryPoint, recordKind } from '../wal/frame.ts';
 import { CasemateError } from './errors.ts';
 import type { PeerCallName, PeerCallParameters, PeerCallResult } from './peer-calls.ts';
 import type { CreateVolume, PromotionEvidence } from './site-status.ts';
@@ -41,6 +41,11 @@ export interface OperationsHost {
     parameters: PeerCallParameters<Name>,
   ): Promise<PeerCallResult<Name>>;
   event(level: 'info' | 'warn' | 'error', code: string, group: string, text: string): void;
+  /** Kept for ever, with what was given up. */
+  recordForcedPromotion(
+    group: Group,
+    promotion: { readonly epoch: number; readonly end: HistoryPoint; readonly text: string },
+  ): void;
   /** Rejects with ERR_TIMEOUT when `promise` takes too long; `what` is said in the error. */
   within<Result>(promise: Promise<Result>, what: string): Promise<Result>;
 }
@@ -86,7 +91,7 @@ export class Operations {
     await this.#host.call('groupAnnounce', this.#host.describe(group));
     await this.#host.within(ready, `creating volume "${name}"`);
     await this.#host.within(
-      group.waitFor(() => group.view.inSyncWithPeer),
+      group.waitFor(() => group.view.inSyncWithPeer && group.view.takesReads),
       `getting volume "${name}" in sync on ${this.#host.peerName}`,
     );
     this.#host.event('info', 'volume-created', groupName, `volume ${name}, ${sizeBytes} bytes`);
@@ -256,14 +261,11 @@ export class Operations {
     });
     await this.#host.within(group.register.force(next), `promoting "${name}"`);
     group.forced(next);
-    this.#host.event(
-      'warn',
-      'forced-promotion',
-      group.groupName,
-      `epoch ${next.epoch} forced at sequence ${view.end.sequence}; ` +
-        `${this.#host.peerName} ${evidence.peerMayHaveAcknowledgedMore ? 'may have' : 'has not'} ` +
-        'acknowledged more',
-    );
+    const text =
+      `epoch ${next.epoch} forced at sequence ${view.end.sequence}; ${this.#host.peerName} ` +
+      `${evidence.peerMayHaveAcknowledgedMore ? 'may have' : 'has not'} acknowledged more`;
+    this.#host.recordForcedPromotion(group, { epoch: next.epoch, end: view.end, text });
+    this.#host.event('warn', 'forced-promotion', group.groupName, text);
     await this.#host.within(
       group.waitFor(() => group.view.takesReads),
       `serving "${name}" at ${this.#host.siteName}`,

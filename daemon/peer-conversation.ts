@@ -11,7 +11,7 @@ import {
   PeerLink,
   type PeerLinkHandler,
 } from '../replication/link/peer-link.ts';
-import type { Frame, GroupId, StoreId } from '../wal/frame.ts';
+import type { Frame, GroupId } from '../wal/frame.ts';
 import type { AcceptorClients } from './acceptor-clients.ts';
 import { CasemateError } from './errors.ts';
 import type { Logger } from './logger.ts';
@@ -96,10 +96,6 @@ export class PeerConversation implements GroupLink, PeerFigures {
 
   get connected(): boolean {
     return this.#peer !== undefined;
-  }
-
-  get connectedStoreId(): StoreId | undefined {
-    return this.#peer?.storeId;
   }
 
   get sinceMs(): number {

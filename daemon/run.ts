@@ -47,9 +47,16 @@ export async function runSite(config: Config): Promise<void> {
 
 async function serveClients(site: Site, logger: Logger): Promise<NbdServer> {
   const { nbd } = site.config;
+  const { connectionsMax, requestsInFlightMax, bytesInFlightMax, replyQueueBytesMax } = nbd;
   const server = new NbdServer({
     exports: site.groups,
-    limits: nbd,
+    limits: {
+      connectionsMax,
+      requestsInFlightMax,
+      bytesInFlightMax,
+      replyQueueBytesMax,
+      handshakeTimeoutMs: nbd.handshakeMs,
+    },
     logger,
     nowMs: () => site.clock.nowMs(),
   });

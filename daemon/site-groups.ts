@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { CasRegister } from '../replication/register/cas-register.ts';
 import type { GroupId } from '../wal/frame.ts';
-import type { LogRecovery } from '../wal/log.ts';
+import type { LogRecovery } from '../wal/log-types.ts';
 import type { AcceptorClients } from './acceptor-clients.ts';
 import { CasemateError } from './errors.ts';
 import type { BlockDevice, ExportDirectory } from './nbd/block-device.ts';

@@ -2,7 +2,8 @@
  * What the parts of a site see of each other: status, metrics and the talk with the peer read from
  * here, so that none of them needs to know how a site is put together.
  */
-import type { Log, LogRecovery } from '../wal/log.ts';
+import type { Log } from '../wal/log.ts';
+import type { LogRecovery } from '../wal/log-types.ts';
 import type { Config } from './config/schema.ts';
 import type { Operations } from './operations.ts';
 import type { SiteGroups } from './site-groups.ts';

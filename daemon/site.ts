@@ -7,7 +7,8 @@
 import { join } from 'node:path';
 import type { GroupConfig } from '../replication/core/config.ts';
 import { Acceptor } from '../replication/register/acceptor.ts';
-import { Log, type LogRecovery } from '../wal/log.ts';
+import { Log } from '../wal/log.ts';
+import type { LogRecovery } from '../wal/log-types.ts';
 import { SystemDisk } from '../wal/system-disk.ts';
 import { AcceptorClients } from './acceptor-clients.ts';
 import { Checkpointer } from './checkpointer.ts';
@@ -91,7 +92,7 @@ export class Site implements SiteControl, SiteParts {
       ownStoreId: store.storeId,
       mayPromise: () => this.failure === undefined,
       call: (method, parameters) => this.peer.rawCall(method, parameters),
-      peerStoreId: () => this.peer.connectedStoreId,
+      peerStoreId: () => store.peerStoreId,
     });
     this.groups = new SiteGroups({
       context: this.#context(options, parts.disk, bootId),
@@ -306,6 +307,8 @@ export class Site implements SiteControl, SiteParts {
       }),
       call: (method, parameters) => peer.call(method, parameters),
       event: (level, code, group, text) => this.event(level, code, group, text),
+      recordForcedPromotion: (group, promotion) =>
+        store.recordForcedPromotion(group.groupId, { ...promotion, atMs: this.clock.wallMs() }),
       within: (promise, what) => within(promise, what),
     };
   }

@@ -108,7 +108,7 @@ function waitOf(site: SiteParts, group: Group, nowMs: number): GroupStatus['wait
   const wallMs = site.clock.wallMs();
   if (counters.stalled !== undefined) {
     const { clears, command } = waitReasons['disk-full'];
-    return { code: 'disk-full', text: counters.stalled, sinceMs: wallMs, clears, command };
+    return { code: 'disk-full', ...counters.stalled, clears, command };
   }
   const reason = view.waitReason;
   if (reason === undefined || servesClients(group)) return undefined;

@@ -116,7 +116,7 @@ const replication = table(
       'Bytes of a group that may be sent to the peer and not yet acknowledged.',
     ),
     linkQueueBytesMax: size(
-      { min: '1MiB', max: '16GiB', standard: '256MiB' },
+      { min: '72MiB', max: '16GiB', standard: '256MiB' },
       'Bytes of all groups that may wait to be sent to the peer.',
     ),
     onPeerLoss: Type.Union([Type.Literal('suspend'), Type.Literal('preferred')], {

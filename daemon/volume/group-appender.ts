@@ -14,7 +14,8 @@ import {
   recordKind,
 } from '../../wal/frame.ts';
 import { encodeFrame, frameRecordsMax } from '../../wal/frame-format.ts';
-import type { Appender, Log, LogEntry } from '../../wal/log.ts';
+import type { Log } from '../../wal/log.ts';
+import type { Appender, LogEntry } from '../../wal/log-types.ts';
 import type { FramesInFlight } from './frames-in-flight.ts';
 import { Queue } from './queue.ts';
 import { documentRecord } from './record-payloads.ts';

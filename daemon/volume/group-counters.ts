@@ -18,7 +18,8 @@ export class GroupCounters {
   checkpoint: HistoryPoint = { sequence: 0, digest: emptyHistoryDigest };
   checkpointAtMs = 0;
   checkpointDurationMs = 0;
-  stalled: string | undefined;
+  /** Why the data files take nothing for the moment, and since when by the wall clock. */
+  stalled: { readonly text: string; readonly sinceMs: number } | undefined;
   /** Wall clock of the newest record that is known to be on both sites. */
   lastOnBothSitesMs: number | undefined;
   #suspendedMs = 0;
@@ -39,11 +40,6 @@ export class GroupCounters {
   /** The frame's records are committed: a checkpoint may fall on its end. */
   reached(frame: { readonly lastSequence: number; readonly digestAfter: string }): void {
     this.#points.push({ sequence: frame.lastSequence, digest: frame.digestAfter });
-  }
-
-  /** Why the data files take nothing for the moment, or undefined if they do. */
-  noteStalled(text: string | undefined): void {
-    this.stalled = text;
   }
 
   /** The newest end of a frame at or below `sequence`, since the last call moved past it. */

@@ -7,8 +7,8 @@ import type { GroupConfig, RecoveredGroup } from '../../replication/core/config.
 import { GroupCore } from '../../replication/core/group-core.ts';
 import type { CasRegister } from '../../replication/register/cas-register.ts';
 import { emptyHistoryDigest, type Frame, type HistoryPoint, recordKind } from '../../wal/frame.ts';
+import type { RecoveredLogGroup } from '../../wal/group-recovery.ts';
 import { LatencyHistogram } from '../../wal/latency-histogram.ts';
-import type { RecoveredLogGroup } from '../../wal/log.ts';
 import { VolumeStore } from '../../wal/volume-store.ts';
 import type { StoredCheckpoint, StoredGroup } from '../store/site-store.ts';
 import { Group } from './group.ts';
@@ -176,7 +176,10 @@ function groupVolumesHost(options: OpenGroupOptions): {
         onProgress: () => group?.progressed(),
         onFailure: (error) => context.failed(error),
         onStall: (error) => {
-          group?.counters.noteStalled(error === undefined ? undefined : stallText);
+          if (group !== undefined) {
+            group.counters.stalled =
+              error === undefined ? undefined : { text: stallText, sinceMs: context.wallMs() };
+          }
           if (error === undefined) context.event('info', 'disk-room', stored.name, 'room again');
           else context.event('error', 'disk-full', stored.name, stallText);
         },

@@ -17,7 +17,12 @@ t.test('the disk of one site runs full and gets room again', { skip: !isRoot }, 
   const pair = await TestPair.make({
     directory,
     tables: {
-      log: ['sizeBytes = "32MiB"', 'segmentBytes = "4MiB"', 'checkpointBytes = "8MiB"'],
+      log: [
+        'sizeBytes = "32MiB"',
+        'segmentBytes = "4MiB"',
+        'checkpointBytes = "8MiB"',
+        'commitBytesMax = "1MiB"',
+      ],
       replication: ['inFlightBytesMax = "4MiB"'],
       volumes: ['applyBacklogBytesMax = "4MiB"', 'memoryBytesMax = "16MiB"'],
     },

@@ -189,7 +189,7 @@ export class TestSite {
       replication: [`listen = "127.0.0.1:${options.replicationPort}"`],
       nbd: [`unix = "${this.socketPath}"`, `listen = "127.0.0.1:${options.nbdPort}"`],
       api: [`listen = "127.0.0.1:${options.apiPort}"`],
-      log: ['sizeBytes = "256MiB"', 'segmentBytes = "16MiB"'],
+      log: ['sizeBytes = "256MiB"', 'segmentBytes = "16MiB"', 'checkpointBytes = "64MiB"'],
     };
     for (const [table, lines] of Object.entries(options.tables)) {
       const names = lines.map((line) => line.split('=')[0]?.trim());

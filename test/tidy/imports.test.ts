@@ -29,7 +29,12 @@ const packageHomes: Record<string, string> = {
 const packagesForAll = ['@sinclair/typebox'];
 
 /** Programs, which nobody imports. Test files are programs too. */
-const entryPoints = ['daemon/cli/casemate.cts', 'daemon/cli/main.ts', 'bench/main.ts', 'test/run-tests.ts'];
+const entryPoints = [
+  'daemon/cli/casemate.cts',
+  'daemon/cli/main.ts',
+  'bench/main.ts',
+  'test/run-tests.ts',
+];
 
 const folderOf = (path: string): string => path.slice(0, path.indexOf('/'));
 
