@@ -26,6 +26,12 @@ const seekData = 3;
 const seekHole = 4;
 const readWithoutWaiting = 8; // RWF_NOWAIT
 
+/** {fd, events and revents} for poll: the other side has closed, seen without reading. */
+const pollEntry = new Int32Array(2);
+const pollEntryAddress = Number(koffi.address(pollEntry));
+const poll = library.func('int poll(int64_t entries, uint64_t count, int timeoutMs)');
+const pollHangUps = 0x2000 | 0x10 | 0x8; // POLLRDHUP, POLLHUP, POLLERR
+
 /** Numbers of the system calls of kernel AIO, which the C library has no functions for. */
 const aioCalls = aioCallNumbers();
 
@@ -55,6 +61,14 @@ export function readWithoutWait(fd: number, target: Buffer, offsetBytes: number)
   const errno = koffi.errno();
   const { EOPNOTSUPP, ENOSYS, EINVAL } = os.constants.errno;
   return errno === EOPNOTSUPP || errno === ENOSYS || errno === EINVAL ? -2 : -1;
+}
+
+/** True if the other side of a socket has closed it, also while there are bytes left to read. */
+export function hasHungUp(fd: number): boolean {
+  pollEntry[0] = fd;
+  pollEntry[1] = pollHangUps;
+  if (Number(poll(pollEntryAddress, 1, 0)) <= 0) return false;
+  return ((pollEntry[1] >> 16) & pollHangUps) !== 0;
 }
 
 /** Frees a range of a file; the code is EOPNOTSUPP where the file system has no holes. */

@@ -39,6 +39,13 @@ export function adoptSocket(accepted: Socket, receiver: ByteReceiver): Socket {
   return new Socket(options);
 }
 
+/** The file descriptor of a connected socket, where the runtime shows it. */
+export function socketDescriptor(socket: Socket): number | undefined {
+  const handle: unknown = Reflect.get(socket, '_handle');
+  if (typeof handle !== 'object' || handle === null || !('fd' in handle)) return undefined;
+  return typeof handle.fd === 'number' && handle.fd >= 0 ? handle.fd : undefined;
+}
+
 function readsIntoBuffers(handle: unknown): handle is object {
   return (
     typeof handle === 'object' &&

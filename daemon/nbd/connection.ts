@@ -115,6 +115,10 @@ export class Connection {
     this.#leave();
   }
 
+  clientLeft(): void {
+    this.#hardDisconnect();
+  }
+
   violation(reason: string): void {
     this.drop(reason);
   }

@@ -8,6 +8,8 @@
  * on. A payload that has begun is received to its end.
  */
 import type { Socket } from 'node:net';
+import { hasHungUp } from '../../wal/system-calls.ts';
+import { socketDescriptor } from './adopt-socket.ts';
 import {
   type BlockCommand,
   type BlockDevice,
@@ -40,6 +42,8 @@ import type { TurnTaker } from './turn-queue.ts';
 export interface TransmissionOwner {
   /** Every request has been answered and none will be taken any more: close the socket. */
   transmissionDone(): void;
+  /** The client has closed its side, which was seen while its socket is not read. */
+  clientLeft(): void;
   /** The client has broken the protocol in a way that can't be answered. */
   violation(reason: string): void;
 }
@@ -51,6 +55,9 @@ const shuttingDown: Refusal = {
   error: blockError.shutdown,
   message: 'the server is shutting down',
 };
+
+/** How long the answer of a socket that is not read counts, to keep system calls off the hot path. */
+const askIntervalMs = 5;
 
 export class Transmission implements RequestSink, RequestOwner, TurnTaker {
   turnDue = false;
@@ -72,6 +79,8 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
   #waitsForBudget = false;
   #waitingBytes: Buffer | undefined;
   #countedBytes = 0;
+  #clientHasLeft = false;
+  #askedAtMs = Number.NEGATIVE_INFINITY;
   #receivedAtMs = 0;
   /** The write whose payload is coming; or the refusal that follows a payload nobody wants. */
   #writing: NbdRequest | undefined;
@@ -91,8 +100,14 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     this.#replies = new ReplyQueue(options.socket, options.host.arenas, this.#onTaken);
   }
 
+  /**
+   * False once the client is gone. A socket that is not read tells nothing of that by itself: it is
+   * asked, so that a dead client's request is not carried out because others filled the limits
+   * (R38, H41).
+   */
   get connected(): boolean {
-    return this.#connected;
+    if (this.#connected && this.#slowedDown && !this.#clientHasLeft) this.#askSocket();
+    return this.#connected && !this.#clientHasLeft;
   }
 
   /** NBD_CMD_DISC has come: what is in flight is finished even when the client's FIN follows. */
@@ -122,6 +137,10 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
 
   takeTurn(): void {
     if (!this.#connected) return;
+    if (this.#clientHasLeft) {
+      this.#owner.clientLeft();
+      return;
+    }
     const waiting = this.#waitingBytes;
     if (waiting !== undefined && this.takesRequests) {
       this.#waitingBytes = undefined;
@@ -205,6 +224,16 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
       this.#count();
     }
     this.#host.requests.give(request);
+  }
+
+  #askSocket(): void {
+    const nowMs = this.#host.nowMs();
+    if (nowMs - this.#askedAtMs < askIntervalMs) return;
+    this.#askedAtMs = nowMs;
+    const descriptor = socketDescriptor(this.#socket);
+    if (descriptor === undefined || !hasHungUp(descriptor)) return;
+    this.#clientHasLeft = true;
+    this.#host.turns.add(this);
   }
 
   #parse(chunk: Buffer): void {

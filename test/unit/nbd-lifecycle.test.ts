@@ -39,6 +39,33 @@ t.test('requests of a connection that is gone are completed into the void', asyn
   }
 });
 
+t.test('a client that leaves while its socket is not read is noticed', async (t) => {
+  const { connect, device, server } = await startNbdServer(t, {
+    device: { answers: 'held', heldMax: 4 },
+  });
+  const port = await server.listenTcp('127.0.0.1', 0);
+  for (const transport of ['unix', 'tcp'] as const) {
+    const client = transport === 'tcp' ? await RawClient.connect(port) : await connect();
+    await client.go('vol');
+    for (let index = 0; index < 20; index += 1) {
+      client.request({ type: write, payload: Buffer.alloc(4096, 1) });
+    }
+    const before = server.stats().slowedDown;
+    await pollUntil('the device is congested', () => device.congested);
+    await pollUntil(
+      'the socket is not read',
+      () => server.stats().slowedDown > before || before > 0,
+    );
+    t.ok(device.held.every((request) => request.connected));
+    client.destroy();
+    await pollUntil('it is noticed', () => device.held[0]?.connected === false);
+    t.ok(device.held.every((request) => !request.connected));
+    await pollUntil('the connection is closed', () => server.connectionCount() === 0);
+    device.answerAll();
+    t.equal(server.stats().bytesInFlight, 0);
+  }
+});
+
 t.test('request objects that were used before carry nothing over', async (t) => {
   const { connect, device } = await startNbdServer(t, { device: { answers: 'held' } });
   const client = await connect();
