@@ -43,6 +43,8 @@ export function nextDigest(before: Digest, content: string): Digest {
 
 export class SimulatedLog {
   #entries: Entry[] = [];
+  /** Cuts are not there after a crash (a mutation). */
+  forgetsCuts = false;
   /** How many entries are on stable storage. */
   #synced = 0;
   /** The live history: what is left after the cuts. */
@@ -107,7 +109,7 @@ export class SimulatedLog {
     this.frames = [];
     for (const entry of left) {
       if (entry.kind === 'frame') this.append(entry.frame);
-      else this.cut(entry.to);
+      else if (!this.forgetsCuts) this.cut(entry.to);
     }
     this.#synced = this.#entries.length;
   }

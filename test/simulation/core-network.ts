@@ -16,8 +16,6 @@ export class SimulatedNetwork {
   readonly #queues = new Map<number, Map<string, Packet[]>>();
   #sessions = 0;
   stale: Stale[] = [];
-  /** Late messages of an old session are given to the current one (a mutation). */
-  mixesSessions = false;
 
   constructor(random: RandomNumbers) {
     this.#random = random;
@@ -89,8 +87,6 @@ export class SimulatedNetwork {
     const index = this.#random.whole(0, this.stale.length - 1);
     const [found] = this.stale.splice(index, 1);
     if (found === undefined || !found.site.up || found.site.paused) return;
-    const session = this.mixesSessions ? (found.site.session ?? found.session) : found.session;
-    if (this.mixesSessions && found.packet.kind !== 'message') return;
-    found.site.receive(session, found.packet);
+    found.site.receive(found.session, found.packet);
   }
 }

@@ -94,7 +94,6 @@ export class SimulatedSite {
   resumeAtMs = 0;
   life = 0;
   rate = 1;
-  cachedClockMs = 0;
   #core: GroupCore | undefined;
 
   session: number | undefined;

@@ -6,14 +6,24 @@
 import type { GroupConfig } from '../../replication/core/config.ts';
 import type { CoreTimes } from '../../replication/core/events.ts';
 import type { HistoryPoint } from '../../wal/frame.ts';
-import { checkLinearizable, type Operation } from './core-linearizability.ts';
+import { SimulatedClients } from './core-clients.ts';
+import {
+  type Action,
+  focus,
+  huntingMix,
+  type Mode,
+  type Mutation,
+  mixOf,
+  quietWeights,
+  type Weights,
+} from './core-faults.ts';
+import { HistoryChecks } from './core-history-checks.ts';
 import { type SimulatedFrame, Violation } from './core-log.ts';
 import { SimulatedNetwork } from './core-network.ts';
 import { RandomNumbers } from './core-random-numbers.ts';
 import { SimulatedRegister } from './core-register.ts';
 import {
   blankStore,
-  type HeldRequest,
   type Packet,
   SimulatedSite,
   type SiteHost,
@@ -21,83 +31,10 @@ import {
   simulatedTimes,
 } from './core-site.ts';
 
-export type Mode = 'witness' | 'suspend' | 'preferred';
-export type Mutation =
-  | 'none'
-  | 'reads-without-lease'
-  | 'reads-before-epoch-start'
-  | 'late-clock'
-  | 'acks-before-sync'
-  | 'cut-not-kept'
-  | 'forgets-grace'
-  | 'short-grace'
-  | 'answers-without-waiting'
-  | 'answers-while-dropping'
-  | 'applies-uncommitted'
-  | 'assumes-swaps-won'
-  | 'mixes-sessions'
-  | 'blank-under-old-name'
-  | 'solo-tail-is-committed'
-  | 'never-reads-register';
-
-const blocks = 2;
-const stepCount = 700;
+const stepCount = 4000;
 const healingStepsMax = 8000;
-const operationsMax = 90;
-const actions = [
-  'deliver',
-  'sync',
-  'timers',
-  'send',
-  'client',
-  'inbox',
-  'register',
-  'apply',
-  'checkpoint',
-  'crash',
-  'restart',
-  'pause',
-  'resume',
-  'break',
-  'connect',
-  'cutLink',
-  'heal',
-  'stale',
-  'lose',
-  'witness',
-  'switch',
-  'blank',
-] as const;
-type Action = (typeof actions)[number];
-type Weights = Record<Action, number>;
-
-const quietWeights: Weights = {
-  deliver: 30,
-  sync: 12,
-  timers: 14,
-  send: 12,
-  client: 0,
-  inbox: 8,
-  register: 10,
-  apply: 3,
-  checkpoint: 1,
-  crash: 0,
-  restart: 0,
-  pause: 0,
-  resume: 0,
-  break: 0,
-  connect: 4,
-  cutLink: 0,
-  heal: 0,
-  stale: 1,
-  lose: 0,
-  witness: 0,
-  switch: 0,
-  blank: 0,
-};
-
 export class CoreWorld implements SiteHost {
-  readonly random_: RandomNumbers;
+  readonly randomNumbers: RandomNumbers;
   readonly mutation: Mutation;
   readonly mode: Mode;
   readonly times: CoreTimes;
@@ -105,25 +42,21 @@ export class CoreWorld implements SiteHost {
   readonly b: SimulatedSite;
   readonly network: SimulatedNetwork;
   readonly register: SimulatedRegister;
-  readonly operations = new Map<number, Operation>();
+  readonly clients: SimulatedClients;
   readonly trace: string[] = [];
   #nowMs = 0;
   #faults = true;
   #weights: Weights;
   #pace: number;
-  #readShare = 0.5;
   #hunts = false;
   #ids = 0;
-  #values = 0;
   readonly #links = { peer: true, a: true, b: true };
   #witnessUp = true;
-  /** Digest of the history through each committed record, whoever committed it. */
-  readonly #committed = new Map<number, string>();
-  readonly #named = new Map<string, string>();
+  readonly #history = new HistoryChecks();
 
   constructor(seed: number, mutation: Mutation = 'none') {
     const random = new RandomNumbers(seed);
-    this.random_ = random;
+    this.randomNumbers = random;
     this.mutation = mutation;
     this.mode = random.of<Mode>([
       'witness',
@@ -135,9 +68,14 @@ export class CoreWorld implements SiteHost {
     ]);
     this.times = mutation === 'short-grace' ? { ...simulatedTimes, graceMs: 4000 } : simulatedTimes;
     this.network = new SimulatedNetwork(random);
-    this.network.mixesSessions = mutation === 'mixes-sessions';
     this.a = new SimulatedSite('A', this);
     this.b = new SimulatedSite('B', this);
+    this.clients = new SimulatedClients(random, {
+      mutation,
+      sites: this.sites,
+      nowMs: () => this.#nowMs,
+      clockMs: (site) => this.clockMs(site),
+    });
     const first: GroupConfig = {
       epoch: 1,
       epochId: 'first',
@@ -163,60 +101,22 @@ export class CoreWorld implements SiteHost {
       site.rate = random.between(0.952, 1.048);
       this.#start(site);
     }
-    this.#pace = random.of([100, 300, 600]);
-    this.#weights = this.#mix();
+    this.#pace = random.of([15, 40, 120]);
+    this.#weights = mixOf(random);
     if (random.chance(0.4)) this.#huntStaleReads();
+    Object.assign(this.#weights, focus[mutation]);
   }
 
   get sites(): readonly [SimulatedSite, SimulatedSite] {
     return [this.a, this.b];
   }
 
-  #mix(): Weights {
-    const random = this.random_;
-    return {
-      deliver: 30,
-      sync: 12,
-      timers: 14,
-      send: 12,
-      client: 6,
-      inbox: 8,
-      register: random.of([2, 10]),
-      apply: 3,
-      checkpoint: random.of([0, 1]),
-      crash: random.of([0, 0.1, 0.4, 1]),
-      restart: random.of([1.5, 12]),
-      pause: random.of([0, 0.2, 0.8]),
-      resume: random.of([0.2, 0.8]),
-      break: random.of([0, 0.3, 1]),
-      connect: 4,
-      cutLink: random.of([0, 0.1, 0.3]),
-      heal: random.of([0.2, 0.6]),
-      stale: random.of([1, 8]),
-      lose: random.of([0, 0.5, 2]),
-      witness: random.of([0, 0.1, 0.2]),
-      switch: random.of([0, 0.3]),
-      blank: random.of([0, 0, 0.15]),
-    };
-  }
-
   /** Pauses and reads, little else. */
   #huntStaleReads(): void {
-    const random = this.random_;
-    Object.assign(this.#weights, {
-      pause: 1,
-      resume: 4,
-      crash: random.of([0, 0.3]),
-      client: 10,
-      inbox: 14,
-      blank: 0,
-      cutLink: 0,
-      witness: 0,
-      break: 0.1,
-      switch: random.of([0, 0.5]),
-    });
-    this.#pace = 600;
-    this.#readShare = 0.7;
+    const random = this.randomNumbers;
+    Object.assign(this.#weights, huntingMix(random));
+    this.#pace = 120;
+    this.clients.readShare = 0.7;
     this.#hunts = true;
     const [slow, fast] = random.of([this.sites, [this.b, this.a] as const]);
     slow.rate = 0.952;
@@ -230,7 +130,7 @@ export class CoreWorld implements SiteHost {
   // --- what the sites ask for (SiteHost)
 
   random(): number {
-    return this.random_.next();
+    return this.randomNumbers.next();
   }
 
   newId(): string {
@@ -266,52 +166,20 @@ export class CoreWorld implements SiteHost {
   }
 
   clockMs(site: SimulatedSite): number {
-    return this.mutation === 'late-clock' ? site.cachedClockMs : this.trueClockMs(site);
-  }
-
-  trueClockMs(site: SimulatedSite): number {
     return this.#nowMs * site.rate;
   }
 
-  /** I2: one record for an epoch and a sequence. */
   appended(site: SimulatedSite, frame: SimulatedFrame): void {
-    for (let at = frame.firstSequence; at <= frame.lastSequence; at += 1) {
-      const name = `${frame.epoch}/${at}`;
-      const content = `${frame.epochId}/${JSON.stringify(frame.records[at - frame.firstSequence])}`;
-      const known = this.#named.get(name) ?? content;
-      if (known !== content) {
-        throw new Violation(
-          `I2: two records for epoch ${frame.epoch} sequence ${at} (${site.name})`,
-        );
-      }
-      this.#named.set(name, content);
-    }
+    this.#history.appended(site.name, frame);
     if (this.mutation === 'acks-before-sync' && site.core.view().joinedSession !== undefined) {
       const sequence = frame.lastSequence;
       site.step({ kind: 'durable', sequence });
     }
   }
 
-  /** I1, I11: what is committed is the same everywhere and for ever. */
   committed(site: SimulatedSite, sequence: number): void {
-    for (const frame of site.log.frames) {
-      if (frame.lastSequence > sequence) break;
-      const known = this.#committed.get(frame.lastSequence) ?? frame.digestAfter;
-      if (known !== frame.digestAfter) {
-        throw new Violation(`two histories committed at ${frame.lastSequence} (${site.name})`);
-      }
-      this.#committed.set(frame.lastSequence, frame.digestAfter);
-    }
-    this.#answer(site, sequence);
-  }
-
-  #answer(site: SimulatedSite, through: number): void {
-    for (const [sequence, number] of site.unanswered) {
-      if (sequence > through) continue;
-      site.unanswered.delete(sequence);
-      const operation = this.operations.get(number);
-      if (operation !== undefined) operation.respondedMs ??= this.#nowMs;
-    }
+    this.#history.committed(site.name, site.log.frames, sequence);
+    this.clients.answer(site, sequence);
   }
 
   cut(site: SimulatedSite, to: HistoryPoint): void {
@@ -335,19 +203,19 @@ export class CoreWorld implements SiteHost {
   // --- faults
 
   #start(site: SimulatedSite): void {
-    site.cachedClockMs = this.trueClockMs(site);
     this.told(site, `starts ${site.store.storeId}, log ${site.log.end.sequence}`);
-    site.start(this.trueClockMs(site));
+    site.start(this.clockMs(site));
     site.step({ kind: 'tick' });
   }
 
   #crash(site: SimulatedSite): void {
     const { session } = site;
+    site.log.forgetsCuts = this.mutation === 'cut-not-kept';
     if (session !== undefined) {
       site.session = undefined;
       this.network.closed(site, this.peerOf(site), session);
     }
-    site.crash(this.mutation === 'cut-not-kept' ? 0 : this.random_.whole(0, site.log.unsynced));
+    site.crash(this.randomNumbers.whole(0, site.log.unsynced));
     this.told(site, `crashes, log ${site.log.end.sequence}`);
   }
 
@@ -378,81 +246,24 @@ export class CoreWorld implements SiteHost {
     return count * 2 > names.length;
   }
 
-  // --- clients
-
-  #request(site: SimulatedSite): void {
-    if (!site.up || this.operations.size >= operationsMax) return;
-    const operation = this.operations.size + 1;
-    const block = this.random_.whole(0, blocks - 1);
-    const isRead = this.random_.chance(this.#readShare);
-    if (!isRead) this.#values += 1;
-    this.operations.set(operation, {
-      block,
-      kind: isRead ? 'read' : 'write',
-      value: isRead ? 0 : this.#values,
-      invokedMs: this.#nowMs,
-      respondedMs: undefined,
-    });
-    site.inbox.push({ operation, block, value: isRead ? undefined : this.#values });
-  }
-
-  #handle(site: SimulatedSite): void {
-    const held = site.inbox.shift();
-    if (held === undefined) return;
-    if (held.value === undefined) this.#read(site, held);
-    else this.#write(site, held, held.value);
-  }
-
-  #read(site: SimulatedSite, held: HeldRequest): void {
-    const through = this.#readPoint(site);
-    if (through === undefined) {
-      site.inbox.push(held);
-      return;
-    }
-    const operation = this.operations.get(held.operation);
-    if (operation === undefined) return;
-    operation.value = site.log.valueAt(held.block, through);
-    operation.respondedMs = this.#nowMs;
-  }
-
-  /** Up to where a read sees the log; undefined while reads are not served. */
-  #readPoint(site: SimulatedSite): number | undefined {
-    const view = site.core.view();
-    if (this.mutation === 'reads-without-lease' && view.takesReads) return view.commit;
-    if (this.mutation === 'reads-before-epoch-start' && view.reigning && !view.takesReads) {
-      return view.waitReason?.code === 'epoch-start' ? view.end.sequence : undefined;
-    }
-    return site.core.mayRead(this.clockMs(site)) ? view.commit : undefined;
-  }
-
-  #write(site: SimulatedSite, held: HeldRequest, value: number): void {
-    if (!site.core.view().takesWrites) {
-      site.inbox.push(held);
-      return;
-    }
-    site.records.push({ block: held.block, value, operation: held.operation });
-    if (this.random_.chance(0.7)) site.formFrame();
-  }
-
   // --- the schedule
 
   step(): void {
-    const random = this.random_;
-    this.#nowMs += random.next() * (this.#faults ? this.#pace : 60);
+    const random = this.randomNumbers;
+    this.#nowMs += random.next() * (this.#faults ? this.#pace : 40);
+    // Now and then nothing happens for a while.
+    if (this.#faults && random.chance(0.004)) this.#nowMs += random.between(500, 7000);
     const action = random.weighted(this.#faults ? this.#weights : quietWeights);
     const site = random.of(this.sites);
     if (action === 'pause' && this.#hunts && this.sites.some(({ paused }) => paused)) return;
     const alive = site.up && !site.paused;
-    if (alive && action !== 'inbox' && random.chance(0.2)) {
-      site.cachedClockMs = this.trueClockMs(site);
-    }
     if (alive) this.#actOfSite(site, action);
     this.#actOfFate(site, action);
     this.#check();
   }
 
   #actOfSite(site: SimulatedSite, action: Action): void {
-    const random = this.random_;
+    const random = this.randomNumbers;
     switch (action) {
       case 'deliver':
         if (this.#links.peer || random.chance(0.3)) this.network.deliver(site);
@@ -467,7 +278,7 @@ export class CoreWorld implements SiteHost {
         site.sendFrames(random.whole(1, 3));
         break;
       case 'inbox':
-        this.#handle(site);
+        this.clients.handle(site);
         break;
       case 'apply':
         this.#apply(site);
@@ -485,11 +296,11 @@ export class CoreWorld implements SiteHost {
 
   #timers(site: SimulatedSite): void {
     site.step({ kind: 'tick' });
-    const clockMs = this.trueClockMs(site);
+    const clockMs = this.clockMs(site);
     if (!site.up) return;
     site.formFrame();
     if (this.mutation === 'answers-without-waiting' || this.mutation === 'answers-while-dropping') {
-      this.#answerEarly(site);
+      this.clients.answerEarly(site);
     }
     const { swap } = site;
     if (swap === undefined || clockMs - swap.sentAtMs < 3000) return;
@@ -497,20 +308,11 @@ export class CoreWorld implements SiteHost {
     this.register.request(site, swap);
   }
 
-  #answerEarly(site: SimulatedSite): void {
-    const { reigning, config, durable, waitReason } = site.core.view();
-    if (!reigning || config === undefined) return;
-    const solo = config.inSync.length === 1;
-    const dropping = waitReason?.code === 'peer-lost';
-    const early = this.mutation === 'answers-without-waiting' ? solo : dropping;
-    if (early) this.#answer(site, durable);
-  }
-
   #apply(site: SimulatedSite): void {
     const { commit, durable } = site.core.view();
     const limit = this.mutation === 'applies-uncommitted' ? durable : commit;
     const { applied } = site.store;
-    if (limit > applied) site.store.applied = this.random_.whole(applied, limit);
+    if (limit > applied) site.store.applied = this.randomNumbers.whole(applied, limit);
   }
 
   #checkpoint(site: SimulatedSite): void {
@@ -525,10 +327,10 @@ export class CoreWorld implements SiteHost {
   }
 
   #actOfFate(site: SimulatedSite, action: Action): void {
-    const random = this.random_;
+    const random = this.randomNumbers;
     switch (action) {
       case 'client':
-        this.#request(site);
+        this.clients.request(site);
         break;
       case 'register':
         this.register.step();
@@ -590,8 +392,8 @@ export class CoreWorld implements SiteHost {
     if (!site.paused || !site.up || (this.#hunts && this.#nowMs < site.resumeAtMs)) return;
     site.paused = false;
     this.told(site, 'resumes');
-    for (let count = this.#hunts ? this.random_.whole(1, 4) : 0; count > 0; count -= 1) {
-      if (!this.random_.chance(0.3) || !this.network.deliver(site)) this.#handle(site);
+    for (let count = this.#hunts ? this.randomNumbers.whole(1, 4) : 0; count > 0; count -= 1) {
+      if (!this.randomNumbers.chance(0.3) || !this.network.deliver(site)) this.clients.handle(site);
       this.#check();
     }
   }
@@ -599,7 +401,7 @@ export class CoreWorld implements SiteHost {
   // --- the checks
 
   #check(): void {
-    if (this.mutation !== 'late-clock' && this.sites.every((site) => this.#serves(site))) {
+    if (this.sites.every((site) => this.#serves(site))) {
       throw new Violation('I4: both sites serve');
     }
     for (const site of this.sites) {
@@ -617,7 +419,7 @@ export class CoreWorld implements SiteHost {
   #serves(site: SimulatedSite): boolean {
     if (!site.up || site.paused) return false;
     if (this.mutation === 'reads-without-lease') return site.core.view().takesReads;
-    return site.core.mayRead(this.trueClockMs(site));
+    return site.core.mayRead(this.clockMs(site));
   }
 
   /** One run: faults, then healing, then the checks. Throws a Violation. */
@@ -638,8 +440,7 @@ export class CoreWorld implements SiteHost {
       }
       throw new Violation(`no convergence: ${this.describe()}`);
     }
-    this.#finalReads();
-    checkLinearizable(this.operations.values(), blocks);
+    this.clients.finalReads();
     return 'ok';
   }
 
@@ -659,25 +460,10 @@ export class CoreWorld implements SiteHost {
     return this.sites.every((site) => {
       const { end, commit, durable } = site.core.view();
       const isDone = commit === end.sequence && durable === end.sequence && site.log.quiet;
-      const isIdle = site.swap === undefined && site.records.length === 0;
-      return isDone && isIdle && !(site.core.view().reigning && site.inbox.length > 0);
+      // Requests at the site that follows wait for its next reign.
+      const waiting = site.core.view().reigning ? site.inbox.length + site.records.length : 0;
+      return isDone && site.swap === undefined && waiting === 0;
     });
-  }
-
-  #finalReads(): void {
-    const site = this.sites.find((each) => each.core.view().reigning);
-    if (site === undefined) throw new Violation('nobody reigns after convergence');
-    for (let block = 0; block < blocks; block += 1) {
-      this.#nowMs += 1000;
-      this.operations.set(this.operations.size + 1, {
-        block,
-        kind: 'read',
-        value: site.log.valueAt(block, site.core.view().commit),
-        invokedMs: this.#nowMs,
-        respondedMs: this.#nowMs + 100,
-      });
-      this.#nowMs += 1000;
-    }
   }
 
   describe(): string {
