@@ -10,6 +10,7 @@
 import type { Socket } from 'node:net';
 import { hasHungUp } from '../../wal/system-calls.ts';
 import { socketDescriptor } from './adopt-socket.ts';
+import { AnswerWriter } from './answer-writer.ts';
 import {
   type BlockCommand,
   type BlockDevice,
@@ -19,15 +20,7 @@ import {
 import type { ConnectionHost } from './connection-host.ts';
 import { command, commandFlag, payloadBytesMax } from './constants.ts';
 import type { NegotiatedExport } from './negotiation.ts';
-import {
-  commitReadInPlace,
-  readHeaderBytes,
-  writeEmptyChunk,
-  writeErrorChunk,
-  writeRead,
-  writeSimpleReply,
-  writeStatus,
-} from './replies.ts';
+import { commitReadInPlace, readHeaderBytes } from './replies.ts';
 import { ReplyQueue } from './reply-queue.ts';
 import { type NbdRequest, noPayload, noTarget, RequestList, type RequestOwner } from './request.ts';
 import { checkRequest, type Refusal } from './request-check.ts';
@@ -68,6 +61,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
   readonly #owner: TransmissionOwner;
   readonly #parser = new RequestParser(this);
   readonly #replies: ReplyQueue;
+  readonly #answers: AnswerWriter;
   readonly #inFlight = new RequestList();
   #connected = true;
   #intake: Intake = 'taking';
@@ -98,6 +92,11 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     this.#host = options.host;
     this.#owner = options.owner;
     this.#replies = new ReplyQueue(options.socket, options.host.arenas, this.#onTaken);
+    this.#answers = new AnswerWriter({
+      queue: this.#replies,
+      structured: options.negotiated.structuredReplies,
+      counters: options.host.counters,
+    });
   }
 
   /**
@@ -160,7 +159,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     for (let request = this.#inFlight.first; request !== undefined; request = request.next) {
       if (request.abandoned) continue;
       request.abandoned = true;
-      this.#answerRefused(request, shuttingDown);
+      this.#answers.refused(request, shuttingDown);
     }
     this.#intake = 'stopped';
     this.#waitingBytes = undefined;
@@ -187,7 +186,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     const refusal =
       this.#intake === 'refusing' ? shuttingDown : checkRequest(header, this.#negotiated);
     if (header.type === command.write) return this.#onWriteHeader(header, refusal);
-    if (refusal !== undefined) this.#answerRefused(header, refusal);
+    if (refusal !== undefined) this.#answers.refused(header, refusal);
     else this.#take(header);
     return 'none';
   }
@@ -206,7 +205,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     this.#writing = undefined;
     this.#refusal = undefined;
     if (request === undefined || refusal === undefined) return;
-    this.#answerRefused(request, refusal);
+    this.#answers.refused(request, refusal);
     this.#host.requests.give(request);
   }
 
@@ -218,7 +217,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
   requestDone(request: NbdRequest, error: BlockError): void {
     this.#inFlight.remove(request);
     if (this.#connected) {
-      if (!request.abandoned) this.#answer(request, error);
+      if (!request.abandoned) this.#answers.done(request, error);
       if (!this.#parsing) this.#host.turns.add(this);
     } else {
       this.#count();
@@ -335,7 +334,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
       return 'stop';
     }
     if (header.lengthBytes === 0) {
-      this.#answerRefused(header, refusal);
+      this.#answers.refused(header, refusal);
       return 'none';
     }
     this.#writing = this.#newRequest(header, 'write');
@@ -371,7 +370,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
 
   #takeRange(header: RequestHeader, name: BlockCommand): void {
     if (header.lengthBytes === 0) {
-      this.#answerRefused(header, undefined);
+      this.#answers.refused(header, undefined);
       return;
     }
     const request = this.#newRequest(header, name);
@@ -381,11 +380,8 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
 
   #takeRead(header: RequestHeader): void {
     const { lengthBytes } = header;
-    const structured = this.#negotiated.structuredReplies;
     if (lengthBytes === 0) {
-      if (structured) writeEmptyChunk(this.#replies, header);
-      else writeSimpleReply(this.#replies, header, blockError.none);
-      this.#host.counters.requests += 1;
+      this.#answers.emptyRead(header);
       return;
     }
     if (lengthBytes <= this.#host.limits.readNowBytesMax && this.#readNow(header)) return;
@@ -431,77 +427,5 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     this.#inFlight.add(request);
     if (request.chargedBytes > 0) this.#count();
     this.#device.submit(request);
-  }
-
-  #answer(request: NbdRequest, error: BlockError): void {
-    if (error !== blockError.none) {
-      this.#answerFailed(request, error);
-      return;
-    }
-    this.#host.counters.requests += 1;
-    if (request.command === 'read') {
-      writeRead(this.#replies, request, {
-        offsetBytes: request.offsetBytes,
-        data: request.target,
-        structured: this.#negotiated.structuredReplies,
-      });
-    } else if (request.command === 'status') {
-      writeStatus(this.#replies, request, {
-        extents: request.extents,
-        lengthBytes: request.lengthBytes,
-        one: (request.flags & commandFlag.requestOne) !== 0,
-      });
-    } else {
-      writeSimpleReply(this.#replies, request, blockError.none);
-    }
-  }
-
-  /** The device has failed the request: of a range nothing is known to be valid from its start. */
-  #answerFailed(request: NbdRequest, error: BlockError): void {
-    this.#countError();
-    if (!this.#negotiated.structuredReplies) {
-      writeSimpleReply(this.#replies, request, error);
-      return;
-    }
-    const message = failureText(error);
-    const hasRange = request.lengthBytes > 0;
-    const { offsetBytes } = request;
-    writeErrorChunk(this.#replies, request, {
-      error,
-      message,
-      ...(hasRange ? { offsetBytes } : {}),
-    });
-  }
-
-  /** Answers without the device: with the refusal, or, for a request of nothing, with success. */
-  #answerRefused(cookie: RequestHeader | NbdRequest, refusal: Refusal | undefined): void {
-    if (refusal === undefined) {
-      this.#host.counters.requests += 1;
-      writeSimpleReply(this.#replies, cookie, blockError.none);
-      return;
-    }
-    this.#countError();
-    if (this.#negotiated.structuredReplies) writeErrorChunk(this.#replies, cookie, refusal);
-    else writeSimpleReply(this.#replies, cookie, refusal.error);
-  }
-
-  #countError(): void {
-    this.#host.counters.requests += 1;
-    this.#host.counters.errors += 1;
-  }
-}
-
-function failureText(error: BlockError): string {
-  switch (error) {
-    case blockError.io:
-      return 'the volume could not serve this';
-    case blockError.noSpace:
-      return 'no space is left';
-    case blockError.shutdown:
-      return 'the volume is shutting down';
-    case blockError.permission:
-      return 'not permitted';
-    default:
-      return 'the request failed';
   }
 }
