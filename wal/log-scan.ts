@@ -55,8 +55,6 @@ export interface ScanOptions {
   readonly seed: number;
   /** In order of their numbers, at least one. */
   readonly segments: readonly FoundSegment[];
-  /** Slots whose header is all zeros: unused, unless their entries say otherwise. */
-  readonly empties: readonly Slot[];
 }
 
 export interface ScanResult {
@@ -68,8 +66,6 @@ export interface ScanResult {
   readonly used: readonly FoundSegment[];
   /** Slots that hold something beyond the end, which counts for nothing. */
   readonly leftovers: readonly FoundSegment[];
-  /** Empty slots that turned out to hold a part of the log before its first segment. */
-  readonly strays: readonly Slot[];
   readonly entries: number;
   /** Something was written at the end, and is cut off. */
   readonly tornTail: boolean;
@@ -100,9 +96,7 @@ export class LogScan {
   readonly #options: ScanOptions;
   readonly #visitor: ScanVisitor;
   readonly #window: SegmentWindow;
-  readonly #segments: FoundSegment[];
-  readonly #empties: Slot[];
-  readonly #strays: Slot[] = [];
+  readonly #segments: readonly FoundSegment[];
   readonly #lost: LostRange[] = [];
   #place = 0;
   #lsn = 0;
@@ -114,8 +108,7 @@ export class LogScan {
     this.#options = options;
     this.#visitor = visitor;
     this.#window = new SegmentWindow(options.segmentSizeBytes);
-    this.#segments = [...options.segments];
-    this.#empties = [...options.empties];
+    this.#segments = options.segments;
   }
 
   /** Reads everything. Throws LogError if the disk does not give the bytes. */
@@ -131,7 +124,6 @@ export class LogScan {
       life: this.#life,
       used: this.#segments.slice(0, this.#place + 1),
       leftovers: this.#segments.slice(this.#place + 1),
-      strays: this.#strays,
       entries: this.#entries,
       tornTail: this.#tornTail,
       lost: this.#lost,
@@ -284,7 +276,6 @@ export class LogScan {
     let proven = false;
     let somethingThere = header !== undefined;
     let resume: ResumePlace | undefined;
-    await this.#findInEmpties();
     const skipped = header === undefined ? blockSizeBytes : entrySizeBytes(header.bodyBytes);
     let lsn = this.#lsn + skipped;
     for (let place = this.#place; place < this.#segments.length; place += 1) {
@@ -307,21 +298,6 @@ export class LogScan {
       }
     }
     return { proven, somethingThere, resume };
-  }
-
-  /** Empty slots that hold entries all the same have lost their header: they are segments. */
-  async #findInEmpties(): Promise<void> {
-    const { segmentSizeBytes, seed } = this.#options;
-    for (const slot of this.#empties.splice(0)) {
-      const number = await findSegmentNumber(this.#window, slot, { segmentSizeBytes, seed });
-      if (number === undefined) continue;
-      const first = this.#segments[0];
-      if (first !== undefined && number < first.number) this.#strays.push(slot);
-      else if (!this.#segments.some((segment) => segment.number === number)) {
-        this.#segments.push({ number, slot, header: undefined });
-        this.#segments.sort((left, right) => left.number - right.number);
-      }
-    }
   }
 }
 

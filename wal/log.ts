@@ -274,7 +274,7 @@ export class Log {
       segments: segments.live.length,
       spareSegments: segments.spareCount,
       creationProblem: segments.creationProblem,
-      waitsForRoom: this.#writer.waitsForRoom,
+      waitsForRoom: this.#writer.waitsForRoom && !segments.spareIsComing,
       waitsForRoomTotal: counters.waitsForRoom,
       segmentsTakenFromPeerTotal: counters.segmentsTakenFromPeer,
       appendedBytes: counters.appendedBytes,

@@ -118,7 +118,7 @@ export async function recoverLog(
   const seed = storeCrcSeed(options.storeId);
   const { segmentSizeBytes } = options;
   const scan = await new LogScan(
-    { segmentSizeBytes, seed, segments: found.segments, empties: found.empties },
+    { segmentSizeBytes, seed, segments: found.segments },
     {
       onFrame: (frame, lsn) => groupOf(frame.groupId).onFrame(frame, lsn),
       onCut: (cut, lsn) => groupOf(cut.groupId).onCut(cut, lsn),
@@ -129,7 +129,7 @@ export async function recoverLog(
       },
     },
   ).run();
-  for (const slot of [...found.unidentified, ...scan.strays]) {
+  for (const slot of found.unidentified) {
     const words = `${slot.name} has lost its header, and with it a part of the log`;
     everyGroup((group) => group.onLostForGood(words));
   }
@@ -144,8 +144,7 @@ function recoveriesOf(marks: ReadonlyMap<GroupId, LogMarks>): Map<GroupId, Group
 interface FoundSlots {
   /** In order of their numbers. */
   readonly segments: readonly FoundSegment[];
-  readonly empties: readonly Slot[];
-  readonly blanks: readonly Slot[];
+  readonly unused: readonly Slot[];
   /** Damaged, and nothing in them tells what they held. They are left alone. */
   readonly unidentified: readonly Slot[];
 }
@@ -155,25 +154,26 @@ async function classifySlots(
   slots: readonly Slot[],
 ): Promise<FoundSlots> {
   const segments = new Map<number, FoundSegment>();
-  const empties: Slot[] = [];
-  const blanks: Slot[] = [];
-  const damaged: Slot[] = [];
-  const window = new SegmentWindow(options.segmentSizeBytes);
+  const unused: Slot[] = [];
+  const headless: { readonly slot: Slot; readonly kind: 'empty' | 'damaged' }[] = [];
   for (const slot of slots) {
     const state = await slotState(slot, options.storeId);
-    if (state.kind === 'empty') empties.push(slot);
-    else if (state.kind === 'blank') blanks.push(slot);
-    else if (state.kind === 'damaged') damaged.push(slot);
+    if (state.kind === 'blank') unused.push(slot);
     else if (state.kind === 'unknown-version') throw unknownVersion(slot, state.version);
+    else if (state.kind !== 'segment') headless.push({ slot, kind: state.kind });
     else addSegment(segments, { number: state.header.number, slot, header: state.header });
   }
+  // Entries in a slot without a header: its first use was torn, or the header is lost.
   const unidentified: Slot[] = [];
   const seed = storeCrcSeed(options.storeId);
   const { segmentSizeBytes } = options;
-  for (const slot of damaged) {
+  const window = new SegmentWindow(segmentSizeBytes);
+  for (const { slot, kind } of headless) {
     const number = await findSegmentNumber(window, slot, { segmentSizeBytes, seed });
-    if (number === undefined || segments.has(number)) unidentified.push(slot);
-    else segments.set(number, { number, slot, header: undefined });
+    if (number !== undefined && !segments.has(number)) {
+      segments.set(number, { number, slot, header: undefined });
+    } else if (kind === 'empty' && number === undefined) unused.push(slot);
+    else unidentified.push(slot);
   }
   if (segments.size === 0) {
     throw new LogError('ERR_LOG_SEGMENTS_MISSING', `${options.directory} has no segment to read`, {
@@ -181,7 +181,7 @@ async function classifySlots(
     });
   }
   const inOrder = [...segments.values()].sort((left, right) => left.number - right.number);
-  return { segments: inOrder, empties, blanks, unidentified };
+  return { segments: inOrder, unused, unidentified };
 }
 
 function addSegment(segments: Map<number, FoundSegment>, segment: FoundSegment): void {
@@ -233,11 +233,8 @@ async function startLife(
       await segments.wipe(slot, number);
       await segments.addSpare(slot);
     }
-    const kept = new Set([...scan.used, ...scan.leftovers].map(({ slot }) => slot));
-    for (const slot of [...found.blanks, ...found.empties]) {
-      if (!kept.has(slot) && !scan.strays.includes(slot)) await segments.addSpare(slot);
-    }
-    for (const slot of [...found.unidentified, ...scan.strays]) await segments.closeSlot(slot);
+    for (const slot of found.unused) await segments.addSpare(slot);
+    for (const slot of found.unidentified) await segments.closeSlot(slot);
     return await writeLifeStart(storeId, segments, scan);
   } catch (cause) {
     if (cause instanceof LogError) throw cause;

@@ -141,7 +141,7 @@ export class Segments {
 
   /** True while a slot is being made ready, or could be. Otherwise only a release can help. */
   get spareIsComing(): boolean {
-    return this.#spares.length > 0 || this.#released.length > 0 || this.#canGrow;
+    return this.#spares.length > 0 || this.#preparing !== undefined || this.#canGrow;
   }
 
   get #canGrow(): boolean {

@@ -166,6 +166,11 @@ export class TestGroup implements Appender {
     });
   }
 
+  /** Entries that the log has not taken yet. */
+  get queued(): number {
+    return this.#queue.length;
+  }
+
   /** How many of the cuts are durable. */
   get cutsDurable(): number {
     return this.durable.filter((entry) => entry.kind === 'cut').length;
