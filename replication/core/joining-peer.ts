@@ -7,13 +7,28 @@ import type { CoreState } from './state.ts';
 import { propose } from './swaps.ts';
 import { abandonWait } from './wait.ts';
 
+/** A joining peer that lags by no more than about twice this is near enough to be waited for. */
+const joinLagMs = 100;
+
+/** Remembers where the log ended at least `joinLagMs` ago. */
+export function noteEnd(state: CoreState): void {
+  const { endBefore, nowMs } = state;
+  if (nowMs - endBefore.atMs < joinLagMs) return;
+  state.endBefore = {
+    atMs: nowMs,
+    earlier: endBefore.sequence,
+    sequence: state.end.sequence,
+  };
+}
+
 /** Called at every acknowledgement and tick: takes the next step if it is due. */
 export function considerAdd(state: CoreState): void {
   const { role, link } = state;
   if (role.kind !== 'reigning' || role.phase !== 'open' || state.swap !== undefined) return;
   if (role.config.inSync.length > 1 || link.kind !== 'sending') return;
   if (state.wait.kind === 'none') {
-    if (state.nowMs < state.rejoinNotBeforeMs || link.peerDurable < state.endAtLastTick) return;
+    const { earlier } = state.endBefore;
+    if (state.nowMs < state.rejoinNotBeforeMs || link.peerDurable < earlier) return;
     state.wait = { kind: 'waiting', peerStore: link.peerStore, sinceMs: state.nowMs };
     state.event('info', 'group-join', 'the peer has nearly everything: waiting for its answers');
   }

@@ -48,7 +48,9 @@ export function closeLink(state: CoreState, reason: string): void {
 }
 
 function dropLink(state: CoreState, lost: boolean): void {
-  const inUse = state.link.kind === 'sending' || state.link.kind === 'joined';
+  const { link } = state;
+  // A session that broke before the peer's first answer is tried again for `connectMs` (R15).
+  const inUse = link.kind === 'joined' || (link.kind === 'sending' && link.peerDurable > 0);
   if (state.link.kind === 'sending') state.effects.push({ kind: 'stopSending' });
   state.link = { kind: 'closed', sinceMs: state.nowMs, lost: lost && inUse };
   abandonWait(state, 'the session with the joining peer has ended');

@@ -137,8 +137,8 @@ export class CoreState {
   lastAcknowledgedAtMs: number;
   leaseUntilMs = Number.NEGATIVE_INFINITY;
   lastNumber = 0;
-  endAtLastTick: number;
-  lastTickMs: number;
+  /** Ends of the log some time ago (`joinLagMs`), to tell whether a joining peer keeps up. */
+  endBefore: { readonly atMs: number; readonly earlier: number; readonly sequence: number };
 
   nextRegisterReadMs: number;
   proposeNotBeforeMs = Number.NEGATIVE_INFINITY;
@@ -169,8 +169,8 @@ export class CoreState {
     this.tail.reset(recovered.end, nowMs);
     this.startedAtMs = nowMs;
     this.lastAcknowledgedAtMs = nowMs;
-    this.endAtLastTick = recovered.end.sequence;
-    this.lastTickMs = nowMs;
+    const { sequence } = recovered.end;
+    this.endBefore = { atMs: nowMs, earlier: sequence, sequence };
     this.nextRegisterReadMs = nowMs;
     this.rejoinBackoffMs = options.times.rejoinBackoffMs;
   }

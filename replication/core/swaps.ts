@@ -87,7 +87,9 @@ function followConfig(state: CoreState, config: GroupConfig): void {
   }
   if (role.kind === 'reigning' || role.kind === 'released') {
     state.wait = { kind: 'none' };
-    closeLink(state, `fenced by epoch ${config.epoch}`);
+    // A hello that was given after the release still holds: nothing was appended since.
+    const keepsHello = role.kind === 'released' && link.kind === 'open';
+    if (!keepsHello) closeLink(state, `fenced by epoch ${config.epoch}`);
     changeRole(state, { kind: 'following' }, `fenced by epoch ${config.epoch}`);
     return;
   }

@@ -3,7 +3,7 @@
  * dropped, a lost primary is taken over from, a restarted primary reigns again (R9, R12, R14, R21).
  */
 import type { GroupConfig } from './config.ts';
-import { considerAdd, expireWait } from './joining-peer.ts';
+import { considerAdd, expireWait, noteEnd } from './joining-peer.ts';
 import { closeLink, sendHelloWhenQuiet } from './link-state.ts';
 import type { HelloMessage } from './messages.ts';
 import type { CoreState, ReigningRole } from './state.ts';
@@ -17,8 +17,7 @@ export function onTick(state: CoreState): void {
   sendHelloWhenQuiet(state);
   pollRegister(state);
   decide(state);
-  state.endAtLastTick = state.end.sequence;
-  state.lastTickMs = state.nowMs;
+  noteEnd(state);
 }
 
 /** What can be decided now; also called when a session was lost or a hello came. */
@@ -194,7 +193,15 @@ function considerTakeover(state: CoreState): void {
   if (config === undefined || config.primary === state.me || !mayPropose(state)) return;
   if (!graceIsOver(state, config)) return;
   if (!quorumWithoutPeer(state) && !peerCannotReign(state)) return;
+  if (peerMayRestart(state, config)) return;
   propose(state, 'takeover', [state.me], `the primary has been silent for ${config.graceMs} ms`);
+}
+
+/** A primary that is back and about to reign again goes first; it waits for its grace as well. */
+function peerMayRestart(state: CoreState, config: GroupConfig): boolean {
+  if (state.link.kind !== 'open' || state.link.peerHello?.storeId !== config.primary) return false;
+  const longestMs = config.graceMs + state.times.ackTimeoutMs;
+  return !peerCannotReign(state) && state.nowMs - state.lastAcknowledgedAtMs <= longestMs;
 }
 
 /** The primary is connected, so its acceptor answers, but its copy can't serve any more. */

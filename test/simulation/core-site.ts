@@ -72,6 +72,8 @@ export interface SiteStore {
   applied: number;
   base: HistoryPoint | undefined;
   flags: GroupFlags;
+  /** Oldest record that the log can send. */
+  logStart: number;
 }
 
 export function blankStore(storeId: string): SiteStore {
@@ -82,6 +84,7 @@ export function blankStore(storeId: string): SiteStore {
     applied: 0,
     base: undefined,
     flags: wholeFlags,
+    logStart: 1,
   };
 }
 
@@ -154,7 +157,7 @@ export class SimulatedSite {
       },
       times: this.#host.times,
       nowMs: nowMs - this.#host.startShiftMs(),
-      logStart: () => 1,
+      logStart: () => store.logStart,
       volumes: () => [],
       digestAt: (sequence) => log.digestAt(sequence),
       random: () => this.#host.random(),
