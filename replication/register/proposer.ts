@@ -48,9 +48,10 @@ export class Proposer {
     const { groupId } = this.#options;
     const answers = await gather(
       clients.map((client) => client.prepare(groupId, ballot)),
-      (soFar) => isPlainQuorum(soFar, change),
+      (soFar) => this.#hasOwnAnswer(clients, soFar) && isPlainQuorum(soFar, change),
     );
     this.#noteRefusals(answers);
+    if (!this.#hasOwnAnswer(clients, answers)) return { kind: 'unreachable' };
     const sorted = sortAnswers(answers);
     const current = newestValue(sorted.promises);
     if (current === undefined) return this.#fromAbsent(clients, ballot, answers, change);
@@ -59,6 +60,13 @@ export class Proposer {
     const quorum = quorumFor(sorted, next);
     if (!hasPromises(quorum, sorted)) return failure(answers);
     return this.#accept(clients, ballot, next, quorum);
+  }
+
+  /** What was forced here alone (R35) only this site's own acceptor tells: it is always heard. */
+  #hasOwnAnswer(clients: readonly AcceptorClient[], answers: readonly PrepareAnswer[]): boolean {
+    const { me } = this.#options;
+    const isOwn = ({ storeId }: { readonly storeId: StoreId }): boolean => storeId === me;
+    return answers.some(isOwn) || !clients.some(isOwn);
   }
 
   /** R35: `value` is taken by this site's own acceptor alone. */
