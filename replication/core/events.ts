@@ -14,7 +14,7 @@ export type CoreEvent =
   | { readonly kind: 'sessionOpened'; readonly session: number }
   | { readonly kind: 'sessionClosed'; readonly session: number }
   | { readonly kind: 'message'; readonly session: number; readonly message: PairMessage }
-  /** A frame came whole and checked (CRCs right); it is appended only on an `acceptFrame` effect. */
+  /** A frame came whole and its CRCs are right; it is appended only on an `acceptFrame` effect. */
   | {
       readonly kind: 'frameReceived';
       readonly session: number;
@@ -23,19 +23,22 @@ export type CoreEvent =
     }
   /** Primary: a frame was formed and handed to the log and (if a session is joined) the link. */
   | { readonly kind: 'frameFormed'; readonly frame: FrameSummary; readonly sizeBytes: number }
-  /** A frame or heartbeat numbered `number` was handed to the session; all up to `sent` is sent. */
+  /** A frame or heartbeat with this number was given to the session; all up to `sent` is sent. */
   | {
       readonly kind: 'sent';
       readonly session: number;
       readonly number: number;
       readonly sent: HistoryPoint;
     }
-  /** Everything up to `sequence` is durable in the local log. */
+  /**
+   * Everything up to `sequence` is durable in the local log. Of frames that a `cut` has voided
+   * nothing is reported any more.
+   */
   | { readonly kind: 'durable'; readonly sequence: number }
   | { readonly kind: 'checkpointed'; readonly checkpoint: HistoryPoint }
   /** The local log failed to write or sync (I8, R33). Final. */
   | { readonly kind: 'logFailed' }
-  /** The register shows `swap` won, or another value (lost). Unknown outcomes are never reported. */
+  /** The register shows that the swap won, or another value. Unknown outcomes are not reported. */
   | { readonly kind: 'swapWon'; readonly config: GroupConfig }
   | { readonly kind: 'swapLost'; readonly current: GroupConfig }
   | { readonly kind: 'registerRead'; readonly current: GroupConfig }

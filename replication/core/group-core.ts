@@ -2,8 +2,8 @@
  * The pair protocol of one group on one site, without I/O: events in, effects out (PROTOCOL.md
  * names the rules). The state is in `state.ts`; handlers are grouped by phase: `link-state.ts`
  * (sessions), `join.ts` (R22-R25), `steady.ts` (R16-R19, R21, R32, R33), `joining-peer.ts` (R17),
- * `swaps.ts` and `outcomes.ts` (R10-R15), `timers.ts` (R9, R12, R14). This file only dispatches and watches what
- * changed.
+ * `swaps.ts` and `outcomes.ts` (R10-R15), `timers.ts` (R9, R12, R14). This file only dispatches
+ * and watches what changed.
  *
  * A failed assertion in here is a broken invariant: the process has to end, a dead site is safe.
  */

@@ -1,6 +1,6 @@
 /**
  * Simulated sessions between the two sites: in order within a session, but a site that closes one
- * leaves the other side half-open for a while, and messages of a session that is over can come late.
+ * leaves the other side half-open for a while, and messages of a session that is over come late.
  */
 import type { RandomNumbers } from './core-random-numbers.ts';
 import type { Packet, SimulatedSite } from './core-site.ts';

@@ -8,6 +8,8 @@ import { CoreWorld } from './core-world.ts';
 const seeds = Number(process.env['CASEMATE_SEEDS'] ?? 600);
 const firstSeed = Number(process.env['CASEMATE_FIRST_SEED'] ?? 0);
 
+t.setTimeout(60_000 + seeds * 1000);
+
 t.test('two cores keep every promise under random faults and come together again', async (t) => {
   let unavailable = 0;
   for (let seed = firstSeed; seed < firstSeed + seeds; seed += 1) {

@@ -110,6 +110,8 @@ function chainProblem(first: GroupConfig, wins: readonly Win[]): string | undefi
   return undefined;
 }
 
+t.setTimeout(60_000 + seeds * 1000);
+
 t.test('the wins form one chain, whatever is lost or late', async (t) => {
   let total = 0;
   for (let seed = 0; seed < seeds; seed += 1) {
