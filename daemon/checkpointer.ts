@@ -18,6 +18,8 @@ export interface CheckpointerOptions {
   readonly nowMs: () => number;
   readonly wallMs: () => number;
   readonly failed: (error: unknown) => void;
+  /** The disk has no room for the checkpoint: nothing is lost, it is tried again. */
+  readonly postponed: (error: unknown) => void;
 }
 
 export class Checkpointer {
@@ -43,6 +45,10 @@ export class Checkpointer {
   run(): Promise<void> {
     this.#running ??= this.#make()
       .catch((error: unknown) => {
+        if (isStoreFull(error)) {
+          this.#options.postponed(error);
+          return;
+        }
         // A sync that failed can't be repeated (I8): what it covered may be lost from the cache.
         this.#stopped = true;
         this.#options.failed(error);
@@ -89,4 +95,9 @@ export class Checkpointer {
       group.checkpointed(point);
     }
   }
+}
+
+/** SQLite found no room; its transaction was undone, and the log keeps what it needs. */
+function isStoreFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'SQLITE_FULL';
 }

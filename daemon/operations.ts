@@ -94,6 +94,7 @@ export class Operations {
       group.waitFor(() => group.view.inSyncWithPeer && group.view.takesReads),
       `getting volume "${name}" in sync on ${this.#host.peerName}`,
     );
+    await this.#host.call('volumeReady', { name, sizeBytes });
     this.#host.event('info', 'volume-created', groupName, `volume ${name}, ${sizeBytes} bytes`);
     return this.find(name).volume;
   }
@@ -121,10 +122,8 @@ export class Operations {
       await this.#host.within(group.appendRecord(record), `growing volume "${name}"`);
       this.#host.event('info', 'volume-resized', group.groupName, `${name}: ${sizeBytes} bytes`);
     }
-    await this.#host.within(
-      group.waitFor(() => volume.sizeBytes >= sizeBytes),
-      `growing volume "${name}" on this site`,
-    );
+    await this.ready(name, sizeBytes);
+    await this.#host.call('volumeReady', { name, sizeBytes });
     return volume;
   }
 
@@ -309,6 +308,17 @@ export class Operations {
     }
   }
 
+  /** Resolves when this site has the volume at that size: its record is in effect here. */
+  async ready(name: string, sizeBytes: number): Promise<void> {
+    const isReady = (group: Group): boolean =>
+      (group.volumes.byName(name)?.sizeBytes ?? -1) >= sizeBytes;
+    const waits = [...this.#host.groups()].map((group) => group.waitFor(() => isReady(group)));
+    await this.#host.within(
+      Promise.race(waits),
+      `getting volume "${name}" to ${this.#host.siteName}`,
+    );
+  }
+
   async addVolume(groupName: string, name: string, sizeBytes: number): Promise<void> {
     const group = [...this.#host.groups()].find((each) => each.groupName === groupName);
     if (group === undefined) {
@@ -323,7 +333,6 @@ export class Operations {
   async #addVolume(group: Group, name: string, sizeBytes: number): Promise<void> {
     this.#needPeer(`creating volume "${name}"`);
     await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
-    const there = group.waitFor(() => group.volumes.byName(name) !== undefined);
     if (group.view.reigning) {
       this.#needServing(group);
       const record = volumeAdd(group, name, sizeBytes);
@@ -331,7 +340,8 @@ export class Operations {
     } else {
       await this.#relay('add', name, sizeBytes, group.groupName);
     }
-    await this.#host.within(there, `creating volume "${name}" on this site`);
+    await this.ready(name, sizeBytes);
+    await this.#host.call('volumeReady', { name, sizeBytes });
   }
 
   /** Wins the group's first configuration: both acceptors have to agree (R39). */

@@ -36,6 +36,11 @@ export const peerCalls = {
   groupAnnounce: { parameters: groupDescription, result: Type.Object({}) },
   /** The operator has deleted the group: its files go here as well. */
   groupRemoved: { parameters: Type.Object({ groupId: identifier }), result: Type.Object({}) },
+  /** Answers when the asked site has the volume, at this size at least. */
+  volumeReady: {
+    parameters: Type.Object({ name, sizeBytes: Type.Number() }),
+    result: Type.Object({}),
+  },
   /** How many clients are attached to the volume at the asked site? */
   volumeClients: {
     parameters: Type.Object({ name }),

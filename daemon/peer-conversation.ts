@@ -239,6 +239,10 @@ export class PeerConversation implements GroupLink, PeerFigures {
         if (group !== undefined) await site.groups.drop(group, 'delete-files');
         return {};
       },
+      volumeReady: async ({ name, sizeBytes }) => {
+        await site.operations.ready(name, sizeBytes);
+        return {};
+      },
       volumeClients: ({ name }) => ({
         connections: site.operations.find(name).volume.connections,
       }),

@@ -6,6 +6,7 @@ import { SiteMetrics } from '../metrics/site-metrics.ts';
 import { createApi } from './api/create-api.ts';
 import { parseAddress } from './config/address.ts';
 import type { Config } from './config/schema.ts';
+import { CasemateError } from './errors.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { allocatedBytes, metricsSnapshot } from './metrics-snapshot.ts';
 import { NbdServer } from './nbd/server.ts';
@@ -56,6 +57,7 @@ async function serveClients(site: Site, logger: Logger): Promise<NbdServer> {
       bytesInFlightMax,
       replyQueueBytesMax,
       handshakeTimeoutMs: nbd.handshakeMs,
+      bytesInFlightTotalMax: site.config.volumes.memoryBytesMax,
     },
     logger,
     nowMs: () => site.clock.nowMs(),
@@ -83,7 +85,15 @@ async function serveOperators(
   });
   const address = parseAddress(site.config.api.listen);
   if (address === undefined) throw new Error('the configuration was checked');
-  await api.listen({ host: address.host, port: address.port });
+  try {
+    await api.listen({ host: address.host, port: address.port });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CasemateError('ERR_API_LISTEN', `the API cannot listen: ${why}`, {
+      hint: 'Set api.listen to an address that nothing else uses.',
+      cause,
+    });
+  }
   return api;
 }
 

@@ -112,6 +112,10 @@ export class Site implements SiteControl, SiteParts {
       nowMs: () => clock.nowMs(),
       wallMs: () => clock.wallMs(),
       failed: (error) => this.fail(error),
+      postponed: (error) => {
+        const text = `a checkpoint has to wait: ${error instanceof Error ? error.message : error}`;
+        this.event('error', 'checkpoint-postponed', undefined, text);
+      },
     });
     log.onFailure = (error) => this.fail(error);
   }
@@ -183,7 +187,12 @@ export class Site implements SiteControl, SiteParts {
     text: string,
   ): void {
     this.#logger[level]({ code, group }, text);
-    this.store.events.append({ level, code, group, text, atMs: this.clock.wallMs() });
+    try {
+      this.store.events.append({ level, code, group, text, atMs: this.clock.wallMs() });
+    } catch (error) {
+      // The list of events must not stop what they tell of, such as a disk that runs full.
+      this.#logger.warn({ err: error }, 'this event could not be kept');
+    }
   }
 
   // --- SiteControl

@@ -153,7 +153,7 @@ function peerCopy(site: SiteParts, state: PeerState, nowMs: number): PeerCopySta
     case 'in-sync':
       return say(`in sync with ${name}, proven by the digest`);
     case 'refused':
-      return say(state.text);
+      return say(`${state.code}: ${state.text}`);
     default: {
       const never: never = state;
       throw new Error(`no such state ${JSON.stringify(never)}`);

@@ -8,12 +8,13 @@ import t from 'tap';
 import { startJournaledWrites, verifyJournal } from '../support/journaled-writes.ts';
 import { TestPair } from '../support/pair.ts';
 import { runOk } from '../support/run-command.ts';
+import { scratchDirectory } from '../support/scratch-directory.ts';
 
 const mebibyte = 1024 * 1024;
 const isRoot = process.getuid?.() === 0;
 
 t.test('the disk of one site runs full and gets room again', { skip: !isRoot }, async (t) => {
-  const directory = t.testdir();
+  const directory = scratchDirectory(t);
   const pair = await TestPair.make({
     directory,
     tables: {

@@ -5,9 +5,10 @@ import t from 'tap';
 import { TestPair } from '../support/pair.ts';
 import { runOk } from '../support/run-command.ts';
 import { differenceAtRest } from '../support/same-data.ts';
+import { scratchDirectory } from '../support/scratch-directory.ts';
 
 t.test('SIGTERM stops in order, and everything is there after a start', async (t) => {
-  const pair = await TestPair.make({ directory: t.testdir() });
+  const pair = await TestPair.make({ directory: scratchDirectory(t) });
   t.teardown(() => pair.stop());
   await pair.start();
   await pair.a.cli('volume', 'create', 'disk', '--size', '64MiB');
@@ -23,7 +24,7 @@ t.test('SIGTERM stops in order, and everything is there after a start', async (t
 });
 
 t.test('a second daemon on the same data directory is refused', async (t) => {
-  const pair = await TestPair.make({ directory: t.testdir() });
+  const pair = await TestPair.make({ directory: scratchDirectory(t) });
   t.teardown(() => pair.stop());
   await pair.a.start();
   const second = await pair.a.tryCli('run');
@@ -32,7 +33,7 @@ t.test('a second daemon on the same data directory is refused', async (t) => {
 });
 
 t.test('a peer of another cluster is refused, and both sites say so', async (t) => {
-  const pair = await TestPair.make({ directory: t.testdir() });
+  const pair = await TestPair.make({ directory: scratchDirectory(t) });
   t.teardown(() => pair.stop());
   const config = readFileSync(pair.b.configPath, 'utf8');
   writeFileSync(pair.b.configPath, config.replace('cluster = "test"', 'cluster = "other"'));
@@ -53,7 +54,7 @@ t.test('a peer of another cluster is refused, and both sites say so', async (t) 
 });
 
 t.test('a volume is created, grown while in use, listed and deleted on both sites', async (t) => {
-  const pair = await TestPair.make({ directory: t.testdir() });
+  const pair = await TestPair.make({ directory: scratchDirectory(t) });
   t.teardown(() => pair.stop());
   await pair.start();
   await pair.b.cli('volume', 'create', 'disk', '--size', '16MiB');
@@ -91,7 +92,7 @@ t.test('a volume is created, grown while in use, listed and deleted on both site
 });
 
 t.test('TRIM frees space on both sites', async (t) => {
-  const pair = await TestPair.make({ directory: t.testdir() });
+  const pair = await TestPair.make({ directory: scratchDirectory(t) });
   t.teardown(() => pair.stop());
   await pair.start();
   await pair.a.cli('volume', 'create', 'disk', '--size', '64MiB');

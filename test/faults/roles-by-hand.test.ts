@@ -4,9 +4,10 @@ import t from 'tap';
 import { startJournaledWrites, verifyJournal } from '../support/journaled-writes.ts';
 import { TestPair } from '../support/pair.ts';
 import { differenceAtRest } from '../support/same-data.ts';
+import { scratchDirectory } from '../support/scratch-directory.ts';
 
 t.test('switchover under load, there and back: a pause, no error', async (t) => {
-  const directory = t.testdir();
+  const directory = scratchDirectory(t);
   const pair = await TestPair.make({ directory });
   t.teardown(() => pair.stop());
   await pair.start();
@@ -19,19 +20,19 @@ t.test('switchover under load, there and back: a pause, no error', async (t) => 
       uri: pair.a.unixUri('blocks'),
       journal: journals[0],
       seed: 1,
-      count: 12_000,
+      count: 3500,
       depth: 8,
     }),
     startJournaledWrites({
       uri: pair.b.unixUri('other'),
       journal: journals[1],
       seed: 2,
-      count: 12_000,
+      count: 3500,
       depth: 8,
     }),
   ] as const;
   for (const [round, site] of [pair.b, pair.a, pair.b].entries()) {
-    for (const writer of writers) await writer.acknowledged((round + 1) * 1000);
+    for (const writer of writers) await writer.acknowledged((round + 1) * 700);
     await pair.a.cli('switchover', 'blocks');
     await site.until('blocks', 'is primary here', (group) => {
       return group.role === 'primary' && group.serves && group.inSync;
@@ -45,7 +46,7 @@ t.test('switchover under load, there and back: a pause, no error', async (t) => 
 });
 
 t.test('force while the other side goes on: split, seen and said by both', async (t) => {
-  const directory = t.testdir();
+  const directory = scratchDirectory(t);
   const pair = await TestPair.make({ directory });
   t.teardown(() => pair.stop());
   await pair.start();

@@ -7,9 +7,10 @@ import t from 'tap';
 import { startJournaledWrites, verifyJournal } from '../support/journaled-writes.ts';
 import { TestPair } from '../support/pair.ts';
 import { differenceAtRest } from '../support/same-data.ts';
+import { scratchDirectory } from '../support/scratch-directory.ts';
 
 t.test('suspend: writes wait while the secondary is away, then go on', async (t) => {
-  const directory = t.testdir();
+  const directory = scratchDirectory(t);
   const pair = await TestPair.make({ directory });
   t.teardown(() => pair.stop());
   await pair.start();
@@ -19,11 +20,11 @@ t.test('suspend: writes wait while the secondary is away, then go on', async (t)
     uri: pair.a.unixUri('blocks'),
     journal,
     seed: 7,
-    count: 40_000,
+    count: 8000,
     depth: 16,
   });
   for (let round = 1; round <= 3; round++) {
-    await writer.acknowledged(round * 2000);
+    await writer.acknowledged(round * 1500);
     await pair.b.signal('SIGKILL');
     const waiting = await pair.a.until('blocks', 'waits for its peer', (group) => !group.serves);
     t.ok(waiting.wait?.text, 'it says why');
@@ -39,7 +40,7 @@ t.test('suspend: writes wait while the secondary is away, then go on', async (t)
 });
 
 t.test('preferred: the preferred site goes on alone and the other one catches up', async (t) => {
-  const directory = t.testdir();
+  const directory = scratchDirectory(t);
   const pair = await TestPair.make({ directory });
   t.teardown(() => pair.stop());
   await pair.start();
@@ -49,7 +50,7 @@ t.test('preferred: the preferred site goes on alone and the other one catches up
     uri: pair.a.tcpUri('blocks'),
     journal,
     seed: 8,
-    count: 60_000,
+    count: 14_000,
     depth: 16,
   });
   let written = 0;
@@ -74,7 +75,7 @@ t.test('preferred: the preferred site goes on alone and the other one catches up
 });
 
 t.test('a peer that is stopped, not dead, delays writes and then leaves', async (t) => {
-  const directory = t.testdir();
+  const directory = scratchDirectory(t);
   const pair = await TestPair.make({ directory });
   t.teardown(() => pair.stop());
   await pair.start();
@@ -84,7 +85,7 @@ t.test('a peer that is stopped, not dead, delays writes and then leaves', async 
     uri: pair.a.unixUri('blocks'),
     journal,
     seed: 9,
-    count: 20_000,
+    count: 5000,
     depth: 8,
   });
   await writer.acknowledged(1000);

@@ -1,12 +1,11 @@
 /**
  * What the tests with real NBD clients run against: one function, so that they need not know what
- * serves the volume. Here it is the NBD server on a memory volume, in a process of its own.
+ * serves the volume. It is a real pair: two daemons, a volume that is in sync on both.
  */
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { TestPair } from './pair.ts';
 
 export interface TestSite {
   readonly unixUri: string;
@@ -15,32 +14,19 @@ export interface TestSite {
   stop(): Promise<void>;
 }
 
-const programPath = fileURLToPath(new URL('./memory-site.js', import.meta.url));
-
-/** Serves a new volume of zeros; resolves when clients can connect. */
+/** Serves a new volume of zeros on a pair; resolves when it is in sync and clients can connect. */
 export async function startTestSite(options: { readonly sizeBytes: number }): Promise<TestSite> {
-  const directory = mkdtempSync(join(tmpdir(), 'casemate-site-'));
-  const socketPath = join(directory, 'nbd.sock');
+  const directory = mkdtempSync(join(tmpdir(), 'casemate-'));
   const exportName = 'volume';
-  const child = spawn(
-    process.execPath,
-    [programPath, socketPath, exportName, String(options.sizeBytes)],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  const exited = new Promise<void>((resolve) => {
-    child.once('exit', () => resolve());
-  });
-  const port = await new Promise<string>((resolve, reject) => {
-    child.stdout.once('data', (line: Buffer) => resolve(line.toString().trim()));
-    child.once('exit', (code) => reject(new Error(`the site ended with code ${code}`)));
-  });
+  const pair = await TestPair.make({ directory });
+  await pair.start();
+  await pair.a.cli('volume', 'create', exportName, '--size', `${options.sizeBytes}`);
   return {
-    unixUri: `nbd+unix:///${exportName}?socket=${socketPath}`,
-    tcpUri: `nbd://127.0.0.1:${port}/${exportName}`,
+    unixUri: pair.a.unixUri(exportName),
+    tcpUri: pair.a.tcpUri(exportName),
     exportName,
     stop: async () => {
-      child.kill('SIGTERM');
-      await exited;
+      await pair.stop();
       rmSync(directory, { recursive: true });
     },
   };

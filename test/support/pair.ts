@@ -290,21 +290,23 @@ export class TestPair {
   }
 }
 
-/** Ports of loopback that were free a moment ago. */
+/** Below the ports that the system gives to outgoing connections, so none is taken meanwhile. */
+const portRange = { first: 20_000, count: 12_000 };
+
+/** Ports of loopback that nothing listens on. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-      return server;
-    }),
-  );
   const ports: number[] = [];
-  for (const server of servers) {
-    const address = server.address();
-    if (address === null || typeof address === 'string') throw new Error('no port');
-    ports.push(address.port);
-    await new Promise((resolve) => server.close(resolve));
+  while (ports.length < count) {
+    const port = portRange.first + Math.floor(Math.random() * portRange.count);
+    if (!ports.includes(port) && (await isFree(port))) ports.push(port);
   }
   return ports;
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  return await new Promise((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
 }
