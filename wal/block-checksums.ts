@@ -249,10 +249,9 @@ export class BlockChecksums {
 
   async #write(page: Page): Promise<void> {
     assert(page.writing === undefined, 'one write of a page at a time');
-    // A copy: the entries may change while it is written, and then the page is dirty again.
-    const bytes = Buffer.from(page.bytes);
+    // An entry may change while the page is written; then the page is dirty again.
     page.dirty = false;
-    const writing = this.#file.write([bytes], positionOf(page.index), 'write-checksums').then(
+    const writing = this.#file.write([page.bytes], positionOf(page.index), 'write-checksums').then(
       () => {
         page.writing = undefined;
       },
