@@ -227,6 +227,10 @@ function isJoinable(state: CoreState, welcome: WelcomeMessage): boolean {
     refuse(state, 'resync-needed', `this site cannot prove record ${fork.sequence} by its log`);
     return false;
   }
+  if (mine.digest !== fork.digest && state.flags.damaged) {
+    refuse(state, 'resync-needed', `this damaged copy differs at or below ${fork.sequence}`);
+    return false;
+  }
   if (mine.digest !== fork.digest) {
     const text = `the histories differ at or below record ${fork.sequence}`;
     markSplit(state, text);

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import type { RefuseMessage } from './messages.ts';
 import type { CoreState, Link } from './state.ts';
-import { committedFloor, wantsSession } from './state.ts';
+import { changeFlags, committedFloor, wantsSession } from './state.ts';
 import { abandonWait } from './wait.ts';
 
 export function currentSession(state: CoreState): number | undefined {
@@ -98,6 +98,11 @@ export function refuse(state: CoreState, code: RefuseMessage['code'], text: stri
 export function onRefuse(state: CoreState, message: RefuseMessage): void {
   const session = currentSession(state);
   assert(session !== undefined, 'a message comes on an open session');
+  const { code, text } = message;
+  // Before anything else: without the mark this site could take over what it does not have (H31).
+  if ((code === 'damaged' || code === 'diverged') && state.role.kind !== 'reigning') {
+    changeFlags(state, { damaged: true }, `damaged: ${text}`);
+  }
   enterRefused(state, session, message.code, `the peer refuses: ${message.text}`);
 }
 

@@ -162,6 +162,28 @@ t.test(
   },
 );
 
+t.test('a member that hears that it lost records never takes over (R24, H31)', async (t) => {
+  const pair = CorePair.settled();
+  for (let count = 0; count < 3; count += 1) {
+    pair.write(pair.a);
+    pair.advance(3000);
+  }
+  pair.crash(pair.a);
+  pair.crash(pair.b);
+  pair.b.log.loseTail(2);
+  pair.start(pair.a);
+  pair.start(pair.b);
+  t.ok(pair.until(() => pair.b.store.flags.damaged));
+  pair.crash(pair.a);
+  pair.advance(60_000);
+  t.notOk(pair.b.core.view().reigning);
+  pair.start(pair.a);
+  t.ok(pair.until(() => pair.a.core.view().peer.kind === 'in-sync'));
+  pair.advance(3000);
+  t.notOk(pair.b.store.flags.damaged, 'whole again after it got them back');
+  t.equal(pair.a.log.end.digest, pair.b.log.end.digest);
+});
+
 t.test('a site that knows that it lost records never takes over (R24, R30)', async (t) => {
   const pair = CorePair.settled();
   pair.advance(3000);
