@@ -47,6 +47,7 @@ import { hash } from 'node:crypto';
 import { blockSizeBytes, crc32c, pieceCount, verifyPieces } from './checksum.ts';
 import type { Digest, EpochId, Frame, GroupId, LogRecord, RecordKind } from './frame.ts';
 import { recordFlagNoHole, recordKind } from './frame.ts';
+import { allocateHead } from './head-slab.ts';
 import { gather, SliceReader } from './slice-reader.ts';
 
 export const frameFormatVersion = 1;
@@ -104,13 +105,22 @@ export interface FrameContent {
 }
 
 /** The header's fields, checked by themselves (not against payloads). */
-export interface FrameHead extends Omit<FrameContent, 'records'> {
+export interface FrameHead extends FrameContent {
   readonly headLengthBytes: number;
   readonly totalLengthBytes: number;
   readonly lastSequence: number;
   readonly digestAfter: Digest;
-  /** The records without their payloads, and the length of each payload. */
-  readonly records: readonly Omit<LogRecord, 'payload'>[];
+  /** The records, with nothing in their payloads. */
+  readonly records: readonly LogRecord[];
+}
+
+/** A record that is being decoded: the payload's slices are put in last. */
+interface DecodedRecord extends LogRecord {
+  readonly payload: Buffer[];
+}
+
+interface DecodedHead extends FrameHead {
+  readonly records: readonly DecodedRecord[];
 }
 
 /**
@@ -169,6 +179,9 @@ export function peekFrameLengthBytes(buffer: Buffer): number {
  * Throws FrameFormatError. Allocates in proportion to the head, whose length is limited.
  */
 export function decodeFrameHead(head: Buffer): FrameHead {
+  return decodeHead(head);
+}
+function decodeHead(head: Buffer): DecodedHead {
   const { headLengthBytes, totalLengthBytes } = peekLengths(head);
   if (head.length < headLengthBytes) {
     throw new FrameFormatError(
@@ -216,19 +229,19 @@ export function decodeFrame(slices: readonly Buffer[]): Frame {
       `the frame says it has ${lengths.totalLengthBytes} bytes, ${sizeBytes} are there`,
     );
   }
-  const head = decodeFrameHead(gather(slices, lengths.headLengthBytes));
+  const head = decodeHead(gather(slices, lengths.headLengthBytes));
   const payloads = new SliceReader(slices, lengths.headLengthBytes);
-  const records = head.records.map((record, index): LogRecord => {
-    if (isRange(record.kind)) return { ...record, payload: [] };
-    const payload = payloads.take(record.lengthBytes);
-    if (!verifyPieces(payload, record.offsetBytes, record.lengthBytes, record.checksums)) {
-      const sequence = head.firstSequence + index;
-      throw new FrameFormatError(
-        'bad-checksum',
-        `the payload of record ${sequence} does not have the checksum that was computed for it`,
-      );
+  head.records.forEach((record, index) => {
+    if (isRange(record.kind)) return;
+    payloads.take(record.lengthBytes, record.payload);
+    if (verifyPieces(record.payload, record.offsetBytes, record.lengthBytes, record.checksums)) {
+      return;
     }
-    return { ...record, payload };
+    const sequence = head.firstSequence + index;
+    throw new FrameFormatError(
+      'bad-checksum',
+      `the payload of record ${sequence} does not have the checksum that was computed for it`,
+    );
   });
   return {
     groupId: head.groupId,
@@ -240,29 +253,13 @@ export function decodeFrame(slices: readonly Buffer[]): Frame {
     timeMs: head.timeMs,
     digestBefore: head.digestBefore,
     digestAfter: head.digestAfter,
-    records,
+    records: head.records,
     bytes: [...slices],
     sizeBytes,
   };
 }
 
 // ---- encoding ---------------------------------------------------------------------------------
-
-/** Heads are carved from slabs: one allocation for dozens of frames. */
-const slabBytes = 64 * 1024;
-let slab = Buffer.allocUnsafeSlow(slabBytes);
-let slabUsedBytes = 0;
-
-function allocateHead(lengthBytes: number): Buffer {
-  if (lengthBytes > slabBytes / 4) return Buffer.allocUnsafeSlow(lengthBytes);
-  if (slabUsedBytes + lengthBytes > slabBytes) {
-    slab = Buffer.allocUnsafeSlow(slabBytes);
-    slabUsedBytes = 0;
-  }
-  const head = slab.subarray(slabUsedBytes, slabUsedBytes + lengthBytes);
-  slabUsedBytes += (lengthBytes + 7) & ~7;
-  return head;
-}
 
 function encodeTableEntry(view: DataView, position: number, record: LogRecord): number {
   assertRecord(record);
@@ -378,11 +375,12 @@ function decodeHeader(head: Buffer): {
   firstSequence: number;
   count: number;
 } {
+  const view = new DataView(head.buffer, head.byteOffset, head.length);
   const header = {
-    commit: numberAt(head, 40),
-    timeMs: numberAt(head, 48),
-    epoch: numberAt(head, 72),
-    firstSequence: numberAt(head, 96),
+    commit: numberAt(view, 40),
+    timeMs: numberAt(view, 48),
+    epoch: numberAt(view, 72),
+    firstSequence: numberAt(view, 96),
     count: head.readUInt32LE(104),
   };
   if (head.readUInt16LE(6) !== 0 || head.readUInt32LE(20) !== 0) {
@@ -397,35 +395,37 @@ function decodeHeader(head: Buffer): {
   return header;
 }
 
-function decodeTable(head: Buffer, count: number, payloadBytes: number): FrameHead['records'] {
-  const records: Omit<LogRecord, 'payload'>[] = [];
+function decodeTable(head: Buffer, count: number, payloadBytes: number): DecodedRecord[] {
+  const view = new DataView(head.buffer, head.byteOffset, head.length);
+  const records: DecodedRecord[] = [];
   let position = headerBytes;
   let missingBytes = payloadBytes;
   for (let index = 0; index < count; index += 1) {
     if (position + tableEntryBytes > head.length) throw tableError(index, 'lies beyond the head');
-    const payloadLength = head.readUInt32LE(position + 20);
-    const checksumCount = head.readUInt32LE(position + 40);
-    const kind = kindOf(head.readUInt8(position));
-    if (kind === undefined || head.readUInt16LE(position + 2) !== 0) {
+    const payloadLength = view.getUint32(position + 20, true);
+    const checksumCount = view.getUint32(position + 40, true);
+    const kind = kindOf(view.getUint8(position));
+    if (kind === undefined || view.getUint16(position + 2, true) !== 0) {
       throw tableError(index, 'is of an unknown kind');
     }
     const next = position + tableEntryBytes + 4 * checksumCount;
     if (next > head.length) throw tableError(index, 'has checksums beyond the head');
-    const record = {
+    const record: DecodedRecord = {
       kind,
-      flags: head.readUInt8(position + 1),
-      volume: head.readUInt32LE(position + 4),
-      offsetBytes: numberAt(head, position + 8),
-      lengthBytes: head.readUInt32LE(position + 16),
+      volume: view.getUint32(position + 4, true),
+      offsetBytes: numberAt(view, position + 8),
+      lengthBytes: view.getUint32(position + 16, true),
       origin: {
-        boot: head.readBigUInt64LE(position + 24),
-        number: numberAt(head, position + 32),
+        boot: view.getBigUint64(position + 24, true),
+        number: numberAt(view, position + 32),
       },
+      flags: view.getUint8(position + 1),
+      payload: [],
+      checksums: checksumsAt(view, position + tableEntryBytes, checksumCount),
     };
     const problem = recordProblem(record, payloadLength, checksumCount);
     if (problem !== undefined) throw tableError(index, `is wrong: ${problem}`);
-    const checksums = checksumsAt(head, position + tableEntryBytes, checksumCount);
-    records.push({ ...record, checksums });
+    records.push(record);
     missingBytes -= payloadLength;
     position = next;
   }
@@ -439,10 +439,10 @@ function tableError(index: number, words: string): FrameFormatError {
   return new FrameFormatError('bad-record', `record ${index} of the frame ${words}`);
 }
 
-function checksumsAt(head: Buffer, offset: number, count: number): Uint32Array {
-  const checksums = new Uint32Array(count);
+function checksumsAt(view: DataView, offset: number, count: number): number[] {
+  const checksums: number[] = [];
   for (let index = 0; index < count; index += 1) {
-    checksums[index] = head.readUInt32LE(offset + 4 * index);
+    checksums.push(view.getUint32(offset + 4 * index, true));
   }
   return checksums;
 }
@@ -475,14 +475,16 @@ function isRange(kind: RecordKind): boolean {
   return kind === recordKind.trim || kind === recordKind.writeZeroes;
 }
 
-const kinds: readonly RecordKind[] = Object.values(recordKind);
+const kinds: readonly (RecordKind | undefined)[] = Array.from({ length: 256 }, (_, value) =>
+  Object.values(recordKind).find((kind) => kind === value),
+);
 
 function kindOf(value: number): RecordKind | undefined {
-  return kinds.find((kind) => kind === value);
+  return kinds[value];
 }
 
-function numberAt(buffer: Buffer, offset: number): number {
-  const value = buffer.readUInt32LE(offset + 4) * 0x1_0000_0000 + buffer.readUInt32LE(offset);
+function numberAt(view: DataView, offset: number): number {
+  const value = view.getUint32(offset + 4, true) * 0x1_0000_0000 + view.getUint32(offset, true);
   if (!Number.isSafeInteger(value)) {
     throw new FrameFormatError('bad-header', 'a number is beyond what a program can count with');
   }

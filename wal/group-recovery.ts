@@ -1,13 +1,13 @@
 /**
  * What recovery learns of one group while the log is read in order: the run of frames that holds,
- * its epoch starts, and what is wrong with it. The rules are in `recovery-rules.ts`.
+ * its epoch starts, and what is wrong with it. The rules are in `recovery.ts`.
  */
 
 import type { CutBody } from './entry-format.ts';
 import type { Frame, GroupId, HistoryPoint } from './frame.ts';
 import { emptyHistoryDigest, recordKind } from './frame.ts';
 import { FrameIndex } from './frame-index.ts';
-import { judgeCut, judgeFrame, judgeGroup } from './recovery-rules.ts';
+import { judgeCut, judgeFrame, judgeGroup } from './recovery.ts';
 
 /** Per group, from the site's store. */
 export interface LogMarks {

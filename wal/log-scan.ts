@@ -1,6 +1,6 @@
 /**
  * Reads the whole log once, in order, at start-up, and tells a visitor what is in it. It decides,
- * by `recovery-rules.ts`, where the log ends; it keeps no state of groups and changes nothing.
+ * by `recovery.ts`, where the log ends; it keeps no state of groups and changes nothing.
  */
 import { blockSizeBytes, crc32c } from './checksum.ts';
 import {
@@ -25,7 +25,7 @@ import {
   FrameFormatError,
   frameSizeBytesMax,
 } from './frame-format.ts';
-import { judgePlace } from './recovery-rules.ts';
+import { judgePlace } from './recovery.ts';
 import { SegmentWindow } from './segment-window.ts';
 import type { Slot } from './segments.ts';
 

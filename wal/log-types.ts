@@ -12,12 +12,12 @@ export type LogEntry =
 export interface Appender {
   readonly groupId: GroupId;
   /**
-   * The log is about to write: the entries to append now, in order, at most about `budgetBytes` (at
-   * least one if there is any). Called in the tick of the write. Who gave entries is asked again
+   * The log is about to write: the entries to append now, in order, at most about `budgetBytes`,
+   * at least one if there is any. Called in the tick of the write. Who gave entries is asked again
    * for the next write without having to schedule itself.
    */
   takeEntries(budgetBytes: number): readonly LogEntry[];
-  /** These entries are durable (called in log order, once for each batch, with the same objects). */
+  /** These entries are durable: in log order, once for each batch, with the same objects. */
   entriesDurable(entries: readonly LogEntry[]): void;
 }
 

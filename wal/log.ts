@@ -4,7 +4,7 @@
  *
  *   entry-format, superblock   bytes              segments     slots, preallocated and recycled
  *   open-log, log-scan,        recovery           retention    what is still needed
- *   group-recovery, recovery-rules                log-writer   group commit
+ *   group-recovery, recovery                      log-writer   group commit
  *   log-groups, frame-index    where frames are   log-reader   reading them back
  *
  * Time and disk come as ports; there is no other source of anything that differs between runs.

@@ -19,8 +19,8 @@ export class SliceReader {
     this.#position = startBytes;
   }
 
-  take(lengthBytes: number): Buffer[] {
-    const taken: Buffer[] = [];
+  /** Puts the next `lengthBytes` bytes at the end of `target`, as slices. */
+  take(lengthBytes: number, target: Buffer[]): void {
     let missingBytes = lengthBytes;
     while (missingBytes > 0) {
       const slice = this.#slices[this.#index];
@@ -31,10 +31,9 @@ export class SliceReader {
         continue;
       }
       const end = Math.min(slice.length, this.#position + missingBytes);
-      taken.push(slice.subarray(this.#position, end));
+      target.push(slice.subarray(this.#position, end));
       missingBytes -= end - this.#position;
       this.#position = end;
     }
-    return taken;
   }
 }

@@ -210,3 +210,24 @@ export async function readAll(log: Log, groupId: GroupId, afterSequence: number)
 export function bytesOf(frame: Frame): Buffer {
   return Buffer.concat(frame.bytes);
 }
+
+/** Puts bytes into a file behind the log's back; without `durable`, into the page cache only. */
+export async function overwrite(
+  disk: Disk,
+  path: string,
+  offsetBytes: number,
+  bytes: Buffer,
+  durable = true,
+): Promise<void> {
+  const file = await disk.open(path, { create: false, durableWrites: durable });
+  await file.write([bytes], offsetBytes, 'append-log');
+  await file.close();
+}
+
+/** One turn of the event loop after the other until `condition` holds. */
+export async function until(condition: () => boolean): Promise<void> {
+  for (let turns = 0; !condition(); turns += 1) {
+    if (turns > 100_000) throw new Error('the state that was waited for does not come');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}

@@ -15,6 +15,7 @@ import {
   groupIdOf,
   marksOf,
   openLog,
+  overwrite,
   readAll,
   recordOf,
   simulatedDisk,
@@ -51,12 +52,6 @@ async function reopen(disk: SimulatedDisk, marks?: ReadonlyMap<string, LogMarks>
 
 function endOf(group: RecoveredLogGroup | undefined): number {
   return group?.end.sequence ?? 0;
-}
-
-async function overwrite(disk: SimulatedDisk, path: string, offset: number, bytes: Buffer) {
-  const file = await disk.open(path, { create: false, durableWrites: true });
-  await file.write([bytes], offset, 'append-log');
-  await file.close();
 }
 
 /** An entry header as this store would write it, for a life of our choice. */

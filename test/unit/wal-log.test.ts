@@ -13,17 +13,10 @@ import {
   simulatedDisk,
   start,
   TestGroup,
+  until,
 } from '../support/wal-log-harness.ts';
 
 const segmentBytes = 64 * 1024;
-
-/** One turn of the event loop after the other until `condition` holds. */
-async function until(condition: () => boolean): Promise<void> {
-  for (let turns = 0; !condition(); turns += 1) {
-    if (turns > 100_000) throw new Error('the state that was waited for does not come');
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
 
 t.test(
   'group commit: all groups share one write, what comes meanwhile shares the next',

@@ -9,7 +9,7 @@ import {
   judgeGroup,
   judgePlace,
   type PlaceFacts,
-} from '../../wal/recovery-rules.ts';
+} from '../../wal/recovery.ts';
 
 type Combination = Readonly<Record<string, unknown>>;
 
