@@ -41,6 +41,16 @@ export class SiteGroups implements ExportDirectory {
   async openAll(recovery: LogRecovery): Promise<void> {
     const { store } = this.#options.context;
     const checkpoints = store.loadCheckpoints();
+    const known = new Set(
+      store
+        .groups()
+        .filter(({ removed }) => !removed)
+        .map(byId),
+    );
+    // Left over from a group that was removed just before a crash: nothing of it is needed.
+    for (const groupId of recovery.groups.keys()) {
+      if (!known.has(groupId)) this.#options.context.log.forget(groupId);
+    }
     for (const stored of store.groups()) {
       if (stored.removed) continue;
       await this.#open(stored, {
@@ -222,4 +232,8 @@ export class SiteGroups implements ExportDirectory {
       if (!this.#exports.has(name)) this.#options.volumeGone(name);
     }
   }
+}
+
+function byId({ groupId }: StoredGroup): GroupId {
+  return groupId;
 }

@@ -136,11 +136,11 @@ const replication = table(
 const log = table(
   {
     sizeBytes: size(
-      { min: '4MiB', max: '4TiB', standard: '1GiB' },
+      { min: '64MiB', max: '4TiB', standard: '1GiB' },
       'Size of the write-ahead log, preallocated.',
     ),
     segmentBytes: size(
-      { min: '1MiB', max: '1GiB', standard: '64MiB' },
+      { min: '16MiB', max: '1GiB', standard: '64MiB' },
       'Size of one log segment; a multiple of 4 KiB.',
     ),
     commitBytesMax: size(
@@ -170,8 +170,8 @@ const volumes = table(
       'Bytes of a group that may be committed and not yet written to its data files.',
     ),
     checksumCacheBytesMax: size(
-      { min: '64KiB', max: '64GiB', standard: '16MiB' },
-      'Memory for block checksums of all volumes.',
+      { min: '64KiB', max: '64GiB', standard: '4MiB' },
+      'Memory for block checksums of each volume; 1 MiB covers 1 GiB of data.',
     ),
     applyConcurrency: integer(
       { min: 1, max: 64, standard: 4 },

@@ -9,7 +9,7 @@
  */
 import type { Socket } from 'node:net';
 import { hasHungUp } from '../../wal/system-calls.ts';
-import { socketDescriptor } from './adopt-socket.ts';
+import { socketDescriptor } from '../adopt-socket.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import {
   type BlockCommand,

@@ -18,18 +18,13 @@ t.test('the disk of one site runs full and gets room again', { skip: !isRoot }, 
   const pair = await TestPair.make({
     directory,
     tables: {
-      log: [
-        'sizeBytes = "32MiB"',
-        'segmentBytes = "4MiB"',
-        'checkpointBytes = "8MiB"',
-        'commitBytesMax = "1MiB"',
-      ],
+      log: ['sizeBytes = "64MiB"', 'checkpointBytes = "8MiB"', 'commitBytesMax = "1MiB"'],
       replication: ['inFlightBytesMax = "4MiB"'],
       volumes: ['applyBacklogBytesMax = "4MiB"', 'memoryBytesMax = "16MiB"'],
     },
   });
   mkdirSync(pair.a.dataDirectory, { recursive: true });
-  await runOk('mount', ['-t', 'tmpfs', '-o', 'size=96m', 'casemate-test', pair.a.dataDirectory]);
+  await runOk('mount', ['-t', 'tmpfs', '-o', 'size=160m', 'casemate-test', pair.a.dataDirectory]);
   t.teardown(async () => {
     await pair.stop();
     await runOk('umount', [pair.a.dataDirectory]);
@@ -37,7 +32,7 @@ t.test('the disk of one site runs full and gets room again', { skip: !isRoot }, 
   await pair.start();
   await pair.a.cli('volume', 'create', 'blocks', '--size', '64MiB');
   const ballast = join(pair.a.dataDirectory, 'ballast');
-  writeFileSync(ballast, Buffer.alloc(40 * mebibyte));
+  writeFileSync(ballast, Buffer.alloc(60 * mebibyte));
   const journal = join(directory, 'journal');
   const writer = startJournaledWrites({
     uri: pair.a.unixUri('blocks'),

@@ -3,7 +3,7 @@
  * made anew around the accepted handle has (`onread`). On a runtime whose handles can't do it the
  * accepted socket is used as it is, and hands over chunks of its own.
  */
-import { Socket } from 'node:net';
+import { type OnReadOpts, Socket } from 'node:net';
 import { ReceiveSlab } from './receive-slab.ts';
 
 /** Takes received bytes; gives true if it has kept slices of them. */
@@ -24,19 +24,20 @@ export function adoptSocket(accepted: Socket, receiver: ByteReceiver): Socket {
   }
   Reflect.set(accepted, '_handle', null);
   accepted.destroy();
+  const options = { handle, allowHalfOpen: true, onread: slabReading(receiver) };
+  return new Socket(options);
+}
+
+/** The `onread` option of a socket, by which it reads into slabs and tells the receiver. */
+export function slabReading(receiver: ByteReceiver): OnReadOpts & { buffer: () => Buffer } {
   const slab = new ReceiveSlab();
-  const options = {
-    handle,
-    allowHalfOpen: true,
-    onread: {
-      buffer: () => slab.space,
-      callback: (bytes: number): boolean => {
-        if (receiver.receive(slab.chunk(bytes))) slab.keep(bytes);
-        return true;
-      },
+  return {
+    buffer: () => slab.space,
+    callback: (bytes) => {
+      if (receiver.receive(slab.chunk(bytes))) slab.keep(bytes);
+      return true;
     },
   };
-  return new Socket(options);
 }
 
 /** The file descriptor of a connected socket, where the runtime shows it. */
