@@ -12,6 +12,7 @@ import type { FrameSummary, GroupConfig } from '../../replication/core/config.ts
 import type { CoreEffect, CoreEvent, CoreView } from '../../replication/core/events.ts';
 import type { GroupCore } from '../../replication/core/group-core.ts';
 import type { PairMessage } from '../../replication/core/messages.ts';
+import { ReplicationError } from '../../replication/errors.ts';
 import type { ForwardReply, ForwardRequest } from '../../replication/link/forward-format.ts';
 import type { CasRegister } from '../../replication/register/cas-register.ts';
 import type { Frame, GroupId, HistoryPoint, LogRecord } from '../../wal/frame.ts';
@@ -294,6 +295,7 @@ export class Group implements VolumeHost {
 
   logFailed(): void {
     this.#dispatch({ kind: 'logFailed' });
+    this.register.cancel();
   }
 
   /** This life's swap from absent has won: the group begins here (R39). */
@@ -449,7 +451,7 @@ export class Group implements VolumeHost {
         else this.#dispatch({ kind: 'swapLost', current: result.current });
       },
       (error: unknown) => {
-        if (!this.#closed) this.#context.bug(error);
+        if (!isCancelled(error)) this.#context.bug(error);
       },
     );
   }
@@ -514,4 +516,9 @@ function summarise(frame: Frame, epochStart: GroupConfig | undefined): FrameSumm
     digestAfter,
     ...(epochStart === undefined ? {} : { epochStart }),
   };
+}
+
+/** The register was closed, with the group or because the disk failed. */
+function isCancelled(error: unknown): boolean {
+  return error instanceof ReplicationError && error.code === 'ERR_REGISTER_CANCELLED';
 }

@@ -38,7 +38,7 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
   const start = checkpoint?.checkpoint ?? { sequence: 0, digest: emptyHistoryDigest };
   const end = recovered?.end ?? start;
   const config = lastConfig(checkpoint?.config, recovered);
-  const commit = knownCommit(context.storeId, start, end, config, recovered);
+  const commit = knownCommit(start, end, recovered);
   const tail: Frame[] = [];
   const replay: Frame[] = [];
   const state: RecoveredGroup = {
@@ -103,16 +103,16 @@ function laterEpochs(start: HistoryPoint, recovered: RecoveredLogGroup | undefin
   return (recovered?.epochs ?? []).filter((entry) => entry.firstSequence > start.sequence);
 }
 
-/** R23: what is certainly committed, as far as this site can tell from its own disk. */
+/**
+ * What is certainly committed, as far as this site's own disk tells (R23). Not the whole log even
+ * if this site was alone in sync when it ended: its last records may have waited for a joining peer
+ * (R17), which can have become primary without them. The core commits them once this site reigns.
+ */
 function knownCommit(
-  me: string,
   start: HistoryPoint,
   end: HistoryPoint,
-  config: GroupConfig | undefined,
   recovered: RecoveredLogGroup | undefined,
 ): number {
-  const alone = config !== undefined && config.inSync.length === 1 && config.inSync[0] === me;
-  if (alone && config.primary === me) return end.sequence;
   return Math.max(start.sequence, Math.min(recovered?.lastFrameCommit ?? 0, end.sequence));
 }
 

@@ -50,16 +50,12 @@ export class CasRegister implements Register {
   #newest: object | undefined;
   #cancelled = false;
   #busy: Promise<unknown> = Promise.resolve();
-  readonly #cancel: Promise<never>;
-  #rejectAll: (error: Error) => void = () => undefined;
+  /** Rejects what is under way, one entry for each call that has not settled. */
+  readonly #underWay = new Set<(error: Error) => void>();
 
   constructor(options: CasRegisterOptions) {
     this.#options = options;
     this.#proposer = new Proposer(options);
-    this.#cancel = new Promise((_, reject) => {
-      this.#rejectAll = reject;
-    });
-    this.#cancel.catch(() => undefined);
   }
 
   read(): Promise<GroupConfig | undefined> {
@@ -82,7 +78,8 @@ export class CasRegister implements Register {
   cancel(): void {
     this.#cancelled = true;
     this.#newest = undefined;
-    this.#rejectAll(new ReplicationError('ERR_REGISTER_CANCELLED', 'the register was closed'));
+    for (const reject of this.#underWay) reject(cancelled());
+    this.#underWay.clear();
   }
 
   async #read(): Promise<GroupConfig | undefined> {
@@ -148,11 +145,21 @@ export class CasRegister implements Register {
   }
 
   #untilCancelled<T>(work: Promise<T>): Promise<T> {
-    work.catch(() => undefined);
-    return Promise.race([work, this.#cancel]);
+    if (this.#cancelled) {
+      work.catch(() => undefined);
+      return Promise.reject(cancelled());
+    }
+    return new Promise((resolve, reject) => {
+      this.#underWay.add(reject);
+      work.then(resolve, reject).finally(() => this.#underWay.delete(reject));
+    });
   }
 }
 
 function never(): Promise<never> {
   return new Promise(() => undefined);
+}
+
+function cancelled(): ReplicationError {
+  return new ReplicationError('ERR_REGISTER_CANCELLED', 'the register was closed');
 }

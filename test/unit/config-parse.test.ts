@@ -159,7 +159,7 @@ const relations: readonly [source: string, expected: RegExp][] = [
     text({ tables: '[log]\nsegmentBytes = "512MiB"' }),
     /must be at least 4 times log\.segmentBytes/,
   ],
-  [text({ tables: '[log]\nsegmentBytes = 10000001' }), /must be a multiple of 4 KiB/],
+  [text({ tables: '[log]\nsegmentBytes = 20000001' }), /must be a multiple of 4 KiB/],
   [
     text({ tables: '[log]\ncommitBytesMax = "64MiB"' }),
     /commitBytesMax \(64MiB\) must be .* half of/,
@@ -173,8 +173,8 @@ const relations: readonly [source: string, expected: RegExp][] = [
     /inFlightBytesMax \(257MiB\) must be at most a quarter of log\.sizeBytes \(1GiB\)/,
   ],
   [
-    text({ replication: 'linkQueueBytesMax = "63MiB"' }),
-    /inFlightBytesMax \(64MiB\) must be at most replication\.linkQueueBytesMax \(63MiB\)/,
+    text({ replication: 'linkQueueBytesMax = "80MiB"\ninFlightBytesMax = "96MiB"' }),
+    /inFlightBytesMax \(96MiB\) must be at most replication\.linkQueueBytesMax \(80MiB\)/,
   ],
   [
     text({ tables: '[volumes]\nmemoryBytesMax = "63MiB"' }),
