@@ -87,7 +87,7 @@ export class Site implements SiteControl, SiteParts {
       own: new Acceptor({
         storeId: store.storeId,
         store: store.acceptors,
-        accepted: (groupId) => this.groups.get(groupId)?.readRegister(),
+        accepted: (groupId, value) => this.groups.get(groupId)?.acceptorTook(value),
       }),
       ownStoreId: store.storeId,
       mayPromise: () => this.failure === undefined,

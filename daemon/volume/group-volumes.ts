@@ -49,7 +49,7 @@ export class GroupVolumes {
   /** Entries of volumes that were removed, ever. */
   readonly #tombstones: VolumeEntry[] = [];
   #busy = false;
-  #replaying = false;
+  #replaying = { on: false, throughSequence: 0 };
   #processed = 0;
   #highestNumber = 0;
 
@@ -153,10 +153,13 @@ export class GroupVolumes {
     for (const volume of this.#byNumber.values()) await volume.store.idle();
   }
 
-  /** While the log is replayed, blocks may be half applied already. */
-  setReplaying(on: boolean): void {
-    this.#replaying = on;
-    for (const volume of this.#byNumber.values()) volume.store.setReplaying(on);
+  /**
+   * While the log is replayed, blocks may be half applied already; afterwards those of records up
+   * to `throughSequence` still may, until these are applied again.
+   */
+  setReplaying(on: boolean, throughSequence = 0): void {
+    this.#replaying = { on, throughSequence };
+    for (const volume of this.#byNumber.values()) volume.store.setReplaying(on, throughSequence);
   }
 
   async close(): Promise<void> {
@@ -256,7 +259,7 @@ export class GroupVolumes {
     if (this.#byNumber.has(entry.volume)) return;
     if (this.#tombstones.some(({ volume }) => volume === entry.volume)) return;
     const store = await this.#host.openStore(entry.volume, entry.sizeBytes);
-    store.setReplaying(this.#replaying);
+    store.setReplaying(this.#replaying.on, this.#replaying.throughSequence);
     this.#byNumber.set(entry.volume, this.#host.makeVolume(entry, store));
   }
 }

@@ -456,6 +456,14 @@ export class Group implements VolumeHost {
     );
   }
 
+  /**
+   * This site's acceptor took a value: if it is a newer configuration, it may have been won (R9).
+   * Most often it is the one that stands, for reading the register is a round as well.
+   */
+  acceptorTook(value: GroupConfig): void {
+    if (value.epoch > (this.#view.config?.epoch ?? 0)) this.readRegister();
+  }
+
   /** Looks at the register: a newer configuration may have been won (R9). */
   readRegister(): void {
     if (this.#readingRegister || this.#closed) return;

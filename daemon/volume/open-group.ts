@@ -17,6 +17,8 @@ import { GroupVolumes, type GroupVolumesHost } from './group-volumes.ts';
 import { parseConfig } from './record-payloads.ts';
 import { Volume, type VolumeCounters, type VolumeHost } from './volume.ts';
 
+/** Committed records wait so long for company before they are written to the data files. */
+const applyGatherMs = 10;
 /** How much of the log is read at once while it is replayed. */
 const replayBytes = 16 * 1024 * 1024;
 
@@ -146,7 +148,9 @@ async function replayLog(
     }
     await volumes.idle();
   }
-  volumes.setReplaying(false);
+  // Of the tail too something may be in the data files: its commit point may have been learnt
+  // from a message just before the crash.
+  volumes.setReplaying(false, points.end.sequence);
 }
 
 /** Of a frame that was replayed only its place in history is still needed: let go of its data. */
@@ -184,6 +188,7 @@ function groupVolumesHost(options: OpenGroupOptions): {
           else context.event('error', 'disk-full', stored.name, stallText);
         },
         delay: (ms) => context.delay(ms),
+        gatherMs: applyGatherMs,
       }),
     makeVolume: (entry, store) => {
       return new Volume({

@@ -2,7 +2,8 @@
  * First in, first out, without moving elements: an array and a head index, compacted now and then.
  */
 export class Queue<Item> {
-  #items: Item[] = [];
+  /** A place that was taken is cleared: what stood there may be megabytes of payload. */
+  #items: (Item | undefined)[] = [];
   #head = 0;
 
   get length(): number {
@@ -30,6 +31,7 @@ export class Queue<Item> {
   shift(): Item | undefined {
     if (this.length === 0) return undefined;
     const item = this.#items[this.#head];
+    this.#items[this.#head] = undefined;
     this.#head += 1;
     if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head);
@@ -48,7 +50,7 @@ export class Queue<Item> {
 
   /** Takes everything out, oldest first. */
   drain(): Item[] {
-    const items = this.#items.slice(this.#head);
+    const items = [...this];
     this.#items = [];
     this.#head = 0;
     return items;

@@ -22,6 +22,7 @@ function optionsFor(disk: SimulatedDisk, sizeBytes: number): VolumeStoreOptions 
     },
     onStall: () => undefined,
     delay: () => Promise.resolve(),
+    gatherMs: 1,
   };
 }
 
