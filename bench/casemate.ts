@@ -11,6 +11,7 @@ import { durabilities, type Target } from './target.ts';
 export const casemateName = 'Casemate';
 export const mainVolume = 'bench';
 
+const profileHookUrl = new URL('./profile-hook.js', import.meta.url).href;
 const createMs = 60_000;
 const mebibyte = 2 ** 20;
 
@@ -143,13 +144,18 @@ async function withProfile(
   start: () => Promise<void>,
 ): Promise<void> {
   if (directory === undefined) return start();
-  const before = process.env['NODE_OPTIONS'];
-  process.env['NODE_OPTIONS'] =
-    `${before ?? ''} --cpu-prof --cpu-prof-interval=500 --cpu-prof-dir=${directory}`.trim();
+  const set = {
+    NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import=${profileHookUrl}`.trim(),
+    CASEMATE_BENCH_PROFILES: directory,
+  };
+  const before = Object.keys(set).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, set);
   try {
     await start();
   } finally {
-    if (before === undefined) delete process.env['NODE_OPTIONS'];
-    else process.env['NODE_OPTIONS'] = before;
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
   }
 }

@@ -113,10 +113,11 @@ async function runShared(
   chosen: readonly Job[],
   scenarios: readonly (readonly [string, SharedScenario])[],
 ): Promise<void> {
-  const profileDirectory = session.settings.profile ? session.makeDirectory() : undefined;
+  const { settings } = session;
+  const profileDirectory = settings.profile ? session.makeDirectory() : undefined;
   const targets: Target[] = [];
   const pair = await startCasemate(session, profileDirectory, targets);
-  for (const kind of peerKinds(session, chosen)) {
+  for (const kind of settings.alone ? [] : peerKinds(session, chosen)) {
     const peer = await startPeer(session, kind);
     if (peer !== undefined) targets.push(peer);
   }

@@ -18,6 +18,8 @@ export interface Settings {
   readonly directory: string;
   readonly jsonPath: string | undefined;
   readonly profile: boolean;
+  /** Casemate and the physical limit only. */
+  readonly alone: boolean;
 }
 
 /** What was asked for cannot be done; the message says what to do. */
@@ -35,6 +37,7 @@ NAMES are jobs (all but the micro-benchmarks by default); --list shows them.
   --json FILE       where the figures go (results/<time>.json)
   --directory DIR   where volumes and logs go; on the disk to be measured (the system's temporary one)
   --profile         CPU profile of both daemons: the functions with most self time, by job
+  --alone           no peers: Casemate and the physical limit only
   --list            names of jobs
   --help            this text
 `;
@@ -79,6 +82,7 @@ export function parseSettings(
     directory: resolve(values.directory ?? tmpdir()),
     jsonPath: values.json === undefined ? undefined : resolve(values.json),
     profile: values.profile === true,
+    alone: values.alone === true,
   };
 }
 
@@ -94,6 +98,7 @@ function parse(parameters: readonly string[]) {
         json: { type: 'string' },
         directory: { type: 'string' },
         profile: { type: 'boolean' },
+        alone: { type: 'boolean' },
         list: { type: 'boolean' },
         help: { type: 'boolean' },
       },
