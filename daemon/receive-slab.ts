@@ -1,7 +1,7 @@
 /**
- * Where a connection's bytes are received. The socket reads straight into a slab; payloads of writes
- * are slices of it, and live for as long as the device needs them, so a slab is never written twice
- * where a payload was kept.
+ * Where a connection's bytes are received. The socket reads straight into a slab; payloads of
+ * writes are slices of it, and live for as long as the device needs them, so a slab is never
+ * written twice where a payload was kept.
  *
  *     | chunk with payloads | chunk with payloads | next read goes here ...        |
  *                                                 ^position

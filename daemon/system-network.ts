@@ -5,9 +5,9 @@
  */
 import { connect, createServer, type Socket } from 'node:net';
 import type { Listener, Network, Stream, StreamEvents } from '../replication/link/network.ts';
-import { adoptSocket, type ByteReceiver, slabReading } from './adopt-socket.ts';
 import { type Address, formatAddress, parseAddress } from './config/address.ts';
 import { CasemateError } from './errors.ts';
+import { adoptSocket, type ByteReceiver, slabReading } from './system-socket.ts';
 
 const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 10_000 } as const;
 /** How long a stream that was closed may take to send what is queued. */

@@ -65,7 +65,9 @@ export class BlockChecksums {
   readonly #pages = new Map<number, Page>();
   readonly #loads = new Map<number, Load>();
   #newest: Page | undefined;
-  /** A write failed for another reason than a full disk: `flush` and `sync` give it for ever (I8). */
+  /**
+   * A write failed for another reason than a full disk: `flush` and `sync` give it for ever (I8).
+   */
   #failure: unknown;
 
   private constructor(file: DiskFile, cacheBytesMax: number) {

@@ -232,7 +232,9 @@ function adjacentRuns(bodies: readonly Body[]): Body[][] {
   return runs;
 }
 
-/** Data of few bytes in few buffers: the way to the worker thread would cost more than the write. */
+/**
+ * Data of few bytes in few buffers: the way to the worker thread would cost more than the write.
+ */
 function isSmallWrite(run: readonly Body[]): boolean {
   const first = run[0];
   const last = run.at(-1);

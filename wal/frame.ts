@@ -63,7 +63,9 @@ export interface LogRecord {
 
 export const recordFlagNoHole = 1;
 
-/** A run of records of one group: what one group commit appends, the same bytes on disk and wire. */
+/**
+ * A run of records of one group: what one group commit appends, the same bytes on disk and wire.
+ */
 export interface Frame {
   readonly groupId: GroupId;
   readonly epoch: number;

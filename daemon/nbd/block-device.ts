@@ -41,7 +41,9 @@ export interface BlockRequest {
   readonly noHole: boolean;
   /** read: where the data goes; exactly `lengthBytes` long; owned by the request until complete. */
   readonly target: Buffer;
-  /** status: the device sets it before complete. Covers from offsetBytes on, at least one extent. */
+  /**
+   * status: the device sets it before complete. Covers from offsetBytes on, at least one extent.
+   */
   extents: readonly StatusExtent[];
   /** False once the client's connection is gone: a held request is then dropped (rule R38). */
   readonly connected: boolean;

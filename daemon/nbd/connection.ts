@@ -7,7 +7,7 @@
  * It owns the socket and the timers; the bytes are for `Negotiation` and `Transmission`.
  */
 import type { Socket } from 'node:net';
-import { adoptSocket } from '../adopt-socket.ts';
+import { adoptSocket } from '../system-socket.ts';
 import type { BlockDevice } from './block-device.ts';
 import type { ConnectionHost } from './connection-host.ts';
 import { type NegotiatedExport, Negotiation } from './negotiation.ts';

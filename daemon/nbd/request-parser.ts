@@ -70,7 +70,9 @@ export class RequestParser implements RequestHeader {
     return this.#heldBytes;
   }
 
-  /** How many slices of chunks have been kept so far: the chunk of a call that raised it is taken. */
+  /**
+   * How many slices of chunks have been kept so far: the chunk of a call that raised it is taken.
+   */
   get keptSlices(): number {
     return this.#keptSlices;
   }

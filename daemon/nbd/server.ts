@@ -83,7 +83,9 @@ export class NbdServer {
     chmodSync(path, socketMode);
   }
 
-  /** Listens on TCP; gives the port, which the system chooses if 0 is asked. Throws ERR_NBD_LISTEN. */
+  /**
+   * Listens on TCP; gives the port, which the system chooses if 0 is asked. Throws ERR_NBD_LISTEN.
+   */
   async listenTcp(host: string, port: number): Promise<number> {
     const listener = await this.#listen({ host, port, backlog: listenBacklog }, `${host}:${port}`);
     const address = listener.address();
@@ -118,8 +120,9 @@ export class NbdServer {
   }
 
   /**
-   * Stops listening, finishes what is in flight for at most `graceMs`, then closes every connection;
-   * requests that are still held are then answered NBD_ESHUTDOWN if `answerHeld` says so.
+   * Stops listening, finishes what is in flight for at most `graceMs`, then closes every
+   * connection; requests that are still held are then answered NBD_ESHUTDOWN if `answerHeld` says
+   * so.
    */
   async close(options: { graceMs: number; answerHeld?: boolean }): Promise<void> {
     if (this.#closing) return;

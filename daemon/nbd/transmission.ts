@@ -2,14 +2,14 @@
  * The transmission phase of one connection: requests from received bytes to the device, answers
  * from the device to the socket, and the limits in between.
  *
- * The socket is read as long as requests may be taken (`takesRequests`). When a limit is reached the
- * rest of the chunk waits, the socket is paused, and what can lift the limit (a completion, room in
- * the device or in the budget, the client taking its replies) asks for a turn, in which parsing goes
- * on. A payload that has begun is received to its end.
+ * The socket is read as long as requests may be taken (`takesRequests`). When a limit is reached
+ * the rest of the chunk waits, the socket is paused, and what can lift the limit (a completion,
+ * room in the device or in the budget, the client taking its replies) asks for a turn, in which
+ * parsing goes on. A payload that has begun is received to its end.
  */
 import type { Socket } from 'node:net';
 import { hasHungUp } from '../../wal/system-calls.ts';
-import { socketDescriptor } from '../adopt-socket.ts';
+import { socketDescriptor } from '../system-socket.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import {
   type BlockCommand,
@@ -41,7 +41,9 @@ export interface TransmissionOwner {
   violation(reason: string): void;
 }
 
-/** taking: new requests go to the device. refusing: they are told of the shutdown. done: no more. */
+/**
+ * taking: new requests go to the device. refusing: they are told of the shutdown. done: no more.
+ */
 type Intake = 'taking' | 'refusing' | 'stopped';
 
 const shuttingDown: Refusal = {
@@ -49,7 +51,9 @@ const shuttingDown: Refusal = {
   message: 'the server is shutting down',
 };
 
-/** How long the answer of a socket that is not read counts, to keep system calls off the hot path. */
+/**
+ * How long the answer of a socket that is not read counts, to keep system calls off the hot path.
+ */
 const askIntervalMs = 5;
 
 export class Transmission implements RequestSink, RequestOwner, TurnTaker {

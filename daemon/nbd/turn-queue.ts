@@ -1,7 +1,7 @@
 /**
  * Gathers the work of one turn of the event loop: whatever has been added while callbacks ran is
- * done once, right after them. A group commit that answers thirty requests of a connection makes one
- * write of its socket that way.
+ * done once, right after them. A group commit that answers thirty requests of a connection makes
+ * one write of its socket that way.
  */
 export interface TurnTaker {
   /** The taker is in the queue already. Kept by the queue. */

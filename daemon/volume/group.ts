@@ -3,21 +3,21 @@
  * frame is durable, a message came, the register answered) into the core's events, and carries out
  * the core's effects in their order.
  *
- * The path of a write: `Volume.submit` -> `RequestDesk` -> `GroupAppender` (a frame is formed, given
- * to the log and sent to the peer in one go) -> durable here and there -> `#commit` (the volumes'
- * stores take it, clients are answered). No promise and no timer is on it.
+ * The path of a write: `Volume.submit` -> `RequestDesk` -> `GroupAppender` (a frame is formed,
+ * given to the log and sent to the peer in one go) -> durable here and there -> `#commit` (the
+ * volumes' stores take it, clients are answered). No promise and no timer is on it.
  */
 import assert from 'node:assert/strict';
-import type { FrameSummary, GroupConfig } from '../../replication/core/config.ts';
+import type { GroupConfig } from '../../replication/core/config.ts';
 import type { CoreEffect, CoreEvent, CoreView } from '../../replication/core/events.ts';
 import type { GroupCore } from '../../replication/core/group-core.ts';
 import type { PairMessage } from '../../replication/core/messages.ts';
-import { ReplicationError } from '../../replication/errors.ts';
 import type { ForwardReply, ForwardRequest } from '../../replication/link/forward-format.ts';
 import type { CasRegister } from '../../replication/register/cas-register.ts';
 import type { Frame, GroupId, HistoryPoint, LogRecord } from '../../wal/frame.ts';
 import { type BlockRequest, blockError } from '../nbd/block-device.ts';
 import { ForwardedRequests } from './forwarded-requests.ts';
+import { summarise } from './frame-summary.ts';
 import { FramesInFlight } from './frames-in-flight.ts';
 import { GroupAppender } from './group-appender.ts';
 import type { GroupContext } from './group-context.ts';
@@ -27,6 +27,7 @@ import type { GroupVolumes } from './group-volumes.ts';
 import { PeerSender } from './peer-sender.ts';
 import { Queue } from './queue.ts';
 import { epochStartOf } from './record-payloads.ts';
+import { RegisterTalk } from './register-talk.ts';
 import { RequestDesk } from './request-desk.ts';
 import type { Volume, VolumeHost } from './volume.ts';
 
@@ -55,10 +56,10 @@ export class Group implements VolumeHost {
   readonly #appender: GroupAppender;
   readonly #sender: PeerSender;
   readonly #forwarded: ForwardedRequests;
+  readonly #registerTalk: RegisterTalk;
   readonly #events = new Queue<CoreEvent>();
   readonly #viewWaiters = new Set<() => void>();
   #dispatching = false;
-  #readingRegister = false;
   #closed = false;
   #received: Frame | undefined;
   /** The point that this site's log has to reach before unresolved writes are done anew (R37). */
@@ -95,6 +96,10 @@ export class Group implements VolumeHost {
       volume: (number) => this.volumes.byNumber(number),
       submitPart: (part) => this.desk.submitPart(part),
       reply: (session, reply) => context.link.sendForwardReply(session, reply),
+    });
+    this.#registerTalk = new RegisterTalk(parts.register, {
+      tell: (event) => this.#dispatch(event),
+      bug: (error) => context.bug(error),
     });
     this.#sender = new PeerSender(
       {
@@ -335,6 +340,14 @@ export class Group implements VolumeHost {
     for (const look of [...this.#viewWaiters]) look();
   }
 
+  /**
+   * This site's acceptor took a value: if it is a newer configuration, it may have been won (R9).
+   * Most often it is the one that stands, for reading the register is a round as well.
+   */
+  acceptorTook(value: GroupConfig): void {
+    if (value.epoch > (this.#view.config?.epoch ?? 0)) this.#registerTalk.read();
+  }
+
   // --- events and effects
 
   /**
@@ -379,10 +392,13 @@ export class Group implements VolumeHost {
         this.desk.sessionClosed(effect.session);
         return;
       case 'swap':
-        this.#swap(effect.expected, { ...effect.next, epochId: this.#context.randomId() });
+        this.#registerTalk.swap(effect.expected, {
+          ...effect.next,
+          epochId: this.#context.randomId(),
+        });
         return;
       case 'readRegister':
-        this.readRegister();
+        this.#registerTalk.read();
         return;
       case 'cut':
         for (const { parts } of this.#inFlight.cutAfter(effect.to.sequence)) this.desk.cut(parts);
@@ -444,42 +460,6 @@ export class Group implements VolumeHost {
     for (const { frame } of this.#inFlight) yield frame;
   }
 
-  #swap(expected: GroupConfig, next: GroupConfig): void {
-    this.register.swap(expected, next).then(
-      (result) => {
-        if (result.outcome === 'won') this.#dispatch({ kind: 'swapWon', config: next });
-        else this.#dispatch({ kind: 'swapLost', current: result.current });
-      },
-      (error: unknown) => {
-        if (!isCancelled(error)) this.#context.bug(error);
-      },
-    );
-  }
-
-  /**
-   * This site's acceptor took a value: if it is a newer configuration, it may have been won (R9).
-   * Most often it is the one that stands, for reading the register is a round as well.
-   */
-  acceptorTook(value: GroupConfig): void {
-    if (value.epoch > (this.#view.config?.epoch ?? 0)) this.readRegister();
-  }
-
-  /** Looks at the register: a newer configuration may have been won (R9). */
-  readRegister(): void {
-    if (this.#readingRegister || this.#closed) return;
-    this.#readingRegister = true;
-    this.register.read().then(
-      (current) => {
-        this.#readingRegister = false;
-        if (current !== undefined) this.#dispatch({ kind: 'registerRead', current });
-      },
-      () => {
-        // No quorum of acceptors answered: the core asks again when it has to.
-        this.#readingRegister = false;
-      },
-    );
-  }
-
   #acceptFrame(): void {
     const frame = this.#received;
     assert(frame !== undefined, 'a frame is accepted while it is being looked at');
@@ -510,23 +490,4 @@ export class Group implements VolumeHost {
     this.desk.advance();
     this.#appender.wake();
   }
-}
-
-function summarise(frame: Frame, epochStart: GroupConfig | undefined): FrameSummary {
-  const { epoch, epochId, firstSequence, lastSequence, commit, digestBefore, digestAfter } = frame;
-  return {
-    epoch,
-    epochId,
-    firstSequence,
-    lastSequence,
-    commit,
-    digestBefore,
-    digestAfter,
-    ...(epochStart === undefined ? {} : { epochStart }),
-  };
-}
-
-/** The register was closed, with the group or because the disk failed. */
-function isCancelled(error: unknown): boolean {
-  return error instanceof ReplicationError && error.code === 'ERR_REGISTER_CANCELLED';
 }

@@ -30,7 +30,9 @@ export interface OpenGroupOptions {
   readonly register: CasRegister;
   /** Exports come and go with the volumes. */
   readonly tableChanged: () => void;
-  /** The list of acceptors that the group's mode stands for (R6), once the peer's store is known. */
+  /**
+   * The list of acceptors that the group's mode stands for (R6), once the peer's store is known.
+   */
   readonly defaultAcceptors: (me: string, peer: string) => readonly string[];
 }
 

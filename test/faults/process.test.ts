@@ -1,4 +1,6 @@
-/** The daemon as a process: orderly stops, wrong neighbours, the life of a volume by its command. */
+/**
+ * The daemon as a process: orderly stops, wrong neighbours, the life of a volume by its command.
+ */
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';

@@ -23,6 +23,7 @@ import type {
 } from '../../wal/disk.ts';
 import { DiskError, type DiskOperation } from '../../wal/disk-error.ts';
 import type { SeededRandom } from './seeded-random.ts';
+import { type DiskFault, DiskFaults } from './simulated-disk-faults.ts';
 import { pageSizeBytes, SimulatedPages, type Survival } from './simulated-pages.ts';
 
 export interface SimulatedDiskOptions {
@@ -31,24 +32,6 @@ export interface SimulatedDiskOptions {
   readonly runsByItself?: boolean;
   /** How often a read that could be served from the page cache has to wait. Default 0.2. */
   readonly coldReadProbability?: number;
-}
-
-/** "Fail the second append-log with EIO", as data. */
-export interface DiskFault {
-  readonly operation: DiskOperation;
-  /** errno name, such as EIO or ENOSPC. */
-  readonly code: string;
-  /** Which matching call fails first, from now on; 1 is the next one. Default 1. */
-  readonly nth?: number;
-  /** How many fail from then on; default 1. */
-  readonly times?: number;
-  /** Only calls on paths that contain this. */
-  readonly pathContains?: string;
-}
-
-interface ArmedFault {
-  readonly fault: DiskFault;
-  seen: number;
 }
 
 /** A call under way: what it still has to do, step by step, and how it ends. */
@@ -71,7 +54,7 @@ export class SimulatedDisk implements Disk {
   readonly #entries = new Map<string, Entry>();
   #nameChanges: NameChange[] = [];
   #pending: PendingCall[] = [];
-  #faults: ArmedFault[] = [];
+  readonly #faults = new DiskFaults();
   readonly #held = new Set<DiskOperation>();
   #changeId = 0;
   #dead = false;
@@ -135,11 +118,11 @@ export class SimulatedDisk implements Disk {
 
   /** Makes matching calls fail. */
   inject(fault: DiskFault): void {
-    this.#faults.push({ fault, seen: 0 });
+    this.#faults.arm(fault);
   }
 
   clearFaults(): void {
-    this.#faults = [];
+    this.#faults.clear();
   }
 
   /** Calls of this kind make no progress until `release`. */
@@ -283,7 +266,7 @@ export class SimulatedDisk implements Disk {
   ): Promise<T> {
     if (this.#dead) return new Promise(() => undefined);
     return new Promise((resolve, reject) => {
-      const code = this.#faultFor(operation, path);
+      const code = this.#faults.codeFor(operation, path);
       const kept =
         code === undefined ? steps : steps.slice(0, this.#random.below(steps.length + 1));
       this.#pending.push({
@@ -304,17 +287,6 @@ export class SimulatedDisk implements Disk {
       });
       this.#schedule();
     });
-  }
-
-  #faultFor(operation: DiskOperation, path: string): string | undefined {
-    for (const armed of this.#faults) {
-      const { fault } = armed;
-      if (fault.operation !== operation || !path.includes(fault.pathContains ?? '')) continue;
-      armed.seen += 1;
-      const first = fault.nth ?? 1;
-      if (armed.seen >= first && armed.seen < first + (fault.times ?? 1)) return fault.code;
-    }
-    return undefined;
   }
 
   #schedule(): void {

@@ -1,6 +1,6 @@
 /**
- * An NBD client that does just what a test says, byte for byte. The numbers are written out here, not
- * imported from the server, so that a wrong constant there shows.
+ * An NBD client that does just what a test says, byte for byte. The numbers are written out here,
+ * not imported from the server, so that a wrong constant there shows.
  */
 import { connect, type Socket } from 'node:net';
 

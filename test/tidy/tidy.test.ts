@@ -17,9 +17,12 @@ const linesMax = 500;
 const linesWanted = 400;
 const columnsMax = 100;
 
-/** Where clocks, timers, randomness, files and sockets may be touched: the ports, and programs. */
+/**
+ * Where clocks, timers, randomness, files and sockets may be touched: the ports, programs, and the
+ * NBD server, which is tested through real sockets only.
+ */
 const systemFiles =
-  /^(?:daemon\/system-[^/]*\.ts|wal\/system-disk\.ts|daemon\/cli\/|daemon\/run\.ts|test\/|bench\/)/;
+  /^(?:daemon\/system-[^/]*\.ts|wal\/system-disk\.ts|daemon\/cli\/|daemon\/run\.ts|daemon\/nbd\/|test\/|bench\/)/;
 
 /** Read before anything runs, or beside SQLite, which does its own input and output. */
 const fileReaders = /^daemon\/(?:config\/parse\.ts|version\.ts|store\/)/;
