@@ -14,6 +14,8 @@ const volumeName = 'demo';
 const volumeSizeBytes = 1024 * 1024 * 1024;
 const statusLineMs = 1000;
 const startMsMax = 60_000;
+/** How long a site that was killed stays away. */
+const reviveMs = 15_000;
 
 interface DemoSite {
   readonly name: string;
@@ -40,19 +42,19 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   const stop = new AbortController();
   const onSignal = (): void => stop.abort();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal);
-  const processes = [first, second].map((site) => startSite(options.commandPath, site));
+  const processes = [first, second].map((site) => new DemoProcess(options.commandPath, site));
   try {
     write(`Starting ${first.name} and ${second.name}; their data is in ${options.directory}\n`);
     await ready(first, processes, stop.signal);
     await ready(second, processes, stop.signal);
     await makeVolume(first, stop.signal);
     write(usage(first, second));
-    await watch([first, second], processes, stop.signal, write);
+    await watch(processes, stop.signal, write);
   } catch (error) {
     if (!stop.signal.aborted) throw error;
   } finally {
     write('\nStopping both sites …\n');
-    await Promise.all(processes.map(stopProcess));
+    await Promise.all(processes.map((each) => each.stop()));
     write('Stopped. Start again to go on where you left off.\n');
   }
 }
@@ -107,28 +109,67 @@ listen = "${site.apiUrl.slice('http://'.length)}"
 `;
 }
 
-function startSite(commandPath: string, site: DemoSite): ChildProcess {
-  const log = openSync(site.logPath, 'a');
-  // A process group of its own: Ctrl-C comes to this process alone, which stops both in order.
-  const child = spawn(process.execPath, [commandPath, 'run', '--config', site.configPath], {
-    stdio: ['ignore', log, log],
-    detached: true,
-  });
-  closeSync(log);
-  return child;
+/** One site's daemon. When it is killed, which is what a demonstration is for, it comes back. */
+class DemoProcess {
+  readonly #commandPath: string;
+  readonly site: DemoSite;
+  #child: ChildProcess;
+  #endedAtMs: number | undefined;
+
+  constructor(commandPath: string, site: DemoSite) {
+    this.#commandPath = commandPath;
+    this.site = site;
+    this.#child = this.#start();
+  }
+
+  /** True if it does not run; whether it was killed or ended by itself makes no difference yet. */
+  get ended(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  /** It ended by itself, with an error: its log says why, and another start would not help. */
+  get failed(): boolean {
+    return this.#child.exitCode !== null && this.#child.exitCode !== 0;
+  }
+
+  /** Starts it again some time after it was killed. Gives the seconds until then, 0 if it runs. */
+  revive(): number {
+    if (!this.ended) {
+      this.#endedAtMs = undefined;
+      return 0;
+    }
+    this.#endedAtMs ??= performance.now();
+    const waitMs = reviveMs - (performance.now() - this.#endedAtMs);
+    if (waitMs > 0) return Math.ceil(waitMs / 1000);
+    this.#child = this.#start();
+    return 0;
+  }
+
+  async stop(): Promise<void> {
+    if (this.ended) return;
+    const exited = new Promise((resolve) => this.#child.once('exit', resolve));
+    this.#child.kill('SIGTERM');
+    await exited;
+  }
+
+  #start(): ChildProcess {
+    const { configPath, logPath } = this.site;
+    const log = openSync(logPath, 'a');
+    // A process group of its own: Ctrl-C comes to this process alone, which stops both in order.
+    const child = spawn(process.execPath, [this.#commandPath, 'run', '--config', configPath], {
+      stdio: ['ignore', log, log],
+      detached: true,
+    });
+    closeSync(log);
+    return child;
+  }
 }
 
-async function stopProcess(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGTERM');
-  await exited;
-}
-
-function assertRunning(processes: readonly ChildProcess[]): void {
-  if (processes.every((child) => child.exitCode === null && child.signalCode === null)) return;
-  throw new CasemateError('ERR_DEMO_SITE_ENDED', 'one of the two sites has ended by itself', {
-    hint: 'Its daemon.log, next to its data, says why.',
+function assertRunning(processes: readonly DemoProcess[]): void {
+  const failed = processes.find((each) => each.failed);
+  if (failed === undefined) return;
+  throw new CasemateError('ERR_DEMO_SITE_ENDED', `${failed.site.name} has ended by itself`, {
+    hint: `${failed.site.logPath} says why.`,
   });
 }
 
@@ -145,7 +186,7 @@ async function fetchStatus(site: DemoSite): Promise<SiteStatus | undefined> {
 
 async function ready(
   site: DemoSite,
-  processes: readonly ChildProcess[],
+  processes: readonly DemoProcess[],
   signal: AbortSignal,
 ): Promise<void> {
   const deadline = performance.now() + startMsMax;
@@ -193,16 +234,18 @@ Ctrl-C stops both sites; the data stays.
 }
 
 async function watch(
-  sites: readonly DemoSite[],
-  processes: readonly ChildProcess[],
+  processes: readonly DemoProcess[],
   signal: AbortSignal,
   write: (text: string) => void,
 ): Promise<void> {
   let before: { readonly writes: number; readonly atMs: number } | undefined;
   while (!signal.aborted) {
     assertRunning(processes);
-    const statuses = await Promise.all(sites.map(fetchStatus));
-    const words = statuses.map((status, index) => siteWords(sites[index]?.name ?? '', status));
+    const waits = processes.map((each) => each.revive());
+    const statuses = await Promise.all(processes.map(({ site }) => fetchStatus(site)));
+    const words = statuses.map((status, index) =>
+      siteWords(processes[index]?.site.name ?? '', status, waits[index] ?? 0),
+    );
     const writes = statuses[0]?.groups.reduce((sum, group) => sum + group.commit, 0) ?? 0;
     const atMs = performance.now();
     const seconds = before === undefined ? 0 : (atMs - before.atMs) / 1000;
@@ -214,7 +257,8 @@ async function watch(
   }
 }
 
-function siteWords(name: string, status: SiteStatus | undefined): string {
+function siteWords(name: string, status: SiteStatus | undefined, waitSeconds: number): string {
+  if (waitSeconds > 0) return `${name}: was killed; started again in ${waitSeconds} s`;
   if (status === undefined) return `${name}: does not answer`;
   const [group] = status.groups;
   if (group === undefined) return `${name}: no volume`;
