@@ -27,6 +27,7 @@ import {
   prepareCasemate,
   runJobs,
   startPeer,
+  warmUp,
 } from './suite.ts';
 import { formatNumber, formatTable } from './table.ts';
 import type { Target } from './target.ts';
@@ -121,7 +122,10 @@ async function runShared(
     const peer = await startPeer(session, kind);
     if (peer !== undefined) targets.push(peer);
   }
-  await attempt(session, 'fill', () => fill(session, targets));
+  await attempt(session, 'fill', async () => {
+    await fill(session, targets);
+    for (const target of targets) if (target.name === casemateName) await warmUp(session, target);
+  });
   if (chosen.some(({ workload }) => workload.pattern === 'write')) await measureDisk(session);
   await runJobs(session, chosen, targets);
   for (const [name, measure] of scenarios) {

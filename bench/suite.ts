@@ -74,6 +74,22 @@ export async function fill(session: Session, targets: readonly Target[]): Promis
   }
 }
 
+/** A second each of what the jobs do most: compiled code as the jobs will find it. */
+export async function warmUp(session: Session, { name, uri }: Target): Promise<void> {
+  session.progress(`warming up ${name}`);
+  for (const pattern of ['randwrite', 'randread'] as const) {
+    for (const depth of [1, 32]) {
+      await runFio({
+        uris: [uri],
+        workload: { pattern, blockBytes: 4096, depth },
+        sizeBytes: session.settings.volumeBytes,
+        seconds: 1,
+        directory: session.directory,
+      });
+    }
+  }
+}
+
 /** The disk's sequential rate, which the sequential jobs are compared with. */
 export async function measureDisk(session: Session): Promise<void> {
   session.progress('disk, sequential');
