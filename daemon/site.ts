@@ -35,6 +35,8 @@ import { MemoryBudget } from './volume/memory-budget.ts';
 
 /** How often time-outs, heartbeats and checkpoints are looked after. */
 const tickMs = 50;
+/** How long an orderly stop waits for the data files. */
+const drainMsMax = 5000;
 /** An operator's action that takes longer is reported as not done. */
 const operationMsMax = 30_000;
 
@@ -163,12 +165,34 @@ export class Site implements SiteControl, SiteParts {
     this.#closed = true;
     this.#cancelTick();
     await this.peer.close();
-    if (this.failure === undefined) await this.#checkpointer.run();
+    if (this.failure === undefined) {
+      await this.#drain();
+      await this.#checkpointer.run();
+    }
     await this.#checkpointer.stop();
     await this.groups.closeAll();
     await this.log.close();
     this.event('info', 'stopped', undefined, 'stopped in order');
     this.store.close();
+  }
+
+  /**
+   * Lets the data files take what is committed, so that the next start has nothing to replay. Not
+   * for ever: they may wait for room on the disk, and the log has it all anyway.
+   */
+  async #drain(): Promise<void> {
+    const idle = Promise.all([...this.groups.all].map((group) => group.volumes.idle()));
+    let cancel = (): void => undefined;
+    const late = new Promise<void>((resolve) => {
+      cancel = systemClock.setTimer(drainMsMax, resolve);
+    });
+    try {
+      await Promise.race([idle, late]);
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'not everything was applied; the next start does it');
+    } finally {
+      cancel();
+    }
   }
 
   /** The log or a data file failed: nothing that follows can be trusted on this disk (I8, R33). */

@@ -63,6 +63,8 @@ t.test('the primary is killed while clients write; the other site has everything
     t.match(events, /forced-promotion/, 'the promotion is recorded');
     // Either site serves: here the returned one passes requests on.
     t.equal(await verifyJournal(pair.a.unixUri('blocks'), journal), '');
+    await pair.settled('files');
+    await pair.settled('blocks');
     await pair.stop();
     t.equal(differenceAtRest(pair.a, pair.b), undefined, 'both data files are the same');
   });
@@ -90,6 +92,7 @@ t.test('the primary is killed and started again, over and over, under load', asy
     await pair.inSync('blocks');
     t.equal(await verifyJournal(pair.a.unixUri('blocks'), journal), '', `round ${round}`);
   }
+  await pair.settled('blocks');
   await pair.stop();
   t.equal(differenceAtRest(pair.a, pair.b), undefined, 'both data files are the same');
 });

@@ -112,6 +112,7 @@ t.test('TRIM frees space on both sites', async (t) => {
   for (const site of [pair.a, pair.b]) {
     t.ok(allocated(site) < 2 ** 20, `${site.name}: ${allocated(site)} bytes are left`);
   }
+  await pair.settled('disk');
   await pair.stop();
   t.equal(differenceAtRest(pair.a, pair.b), undefined);
 });

@@ -41,6 +41,7 @@ t.test('switchover under load, there and back: a pause, no error', async (t) => 
   for (const writer of writers) t.same((await writer.ended).code, 0, 'no client saw an error');
   t.equal(await verifyJournal(pair.b.unixUri('blocks'), journals[0]), '');
   t.equal(await verifyJournal(pair.a.unixUri('other'), journals[1]), '');
+  await pair.settled('blocks');
   await pair.stop();
   t.equal(differenceAtRest(pair.a, pair.b), undefined, 'both data files are the same');
 });

@@ -35,6 +35,7 @@ t.test('suspend: writes wait while the secondary is away, then go on', async (t)
   }
   t.equal((await writer.ended).code, 0, 'the client saw no error');
   t.equal(await verifyJournal(pair.b.unixUri('blocks'), journal), '');
+  await pair.settled('blocks');
   await pair.stop();
   t.equal(differenceAtRest(pair.a, pair.b), undefined, 'both data files are the same');
 });
@@ -70,6 +71,7 @@ t.test('preferred: the preferred site goes on alone and the other one catches up
   t.equal((await writer.ended).code, 0, 'the client saw no error');
   await pair.inSync('blocks');
   t.equal(await verifyJournal(pair.b.unixUri('blocks'), journal), '');
+  await pair.settled('blocks');
   await pair.stop();
   t.equal(differenceAtRest(pair.a, pair.b), undefined, 'both data files are the same');
 });
@@ -98,6 +100,7 @@ t.test('a peer that is stopped, not dead, delays writes and then leaves', async 
   t.equal((await writer.ended).code, 0);
   await pair.inSync('blocks');
   t.equal(await verifyJournal(pair.b.unixUri('blocks'), journal), '');
+  await pair.settled('blocks');
   await pair.stop();
   t.equal(differenceAtRest(pair.a, pair.b), undefined, 'both data files are the same');
 });

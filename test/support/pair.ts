@@ -285,6 +285,17 @@ export class TestPair {
     for (const site of [this.a, this.b]) await site.until(volume, 'is in sync', inSync);
   }
 
+  /** In sync, and both data files have every record: what is compared at rest is the same. */
+  async settled(volume: string): Promise<void> {
+    await this.inSync(volume);
+    const { end } = await this.a.group(volume);
+    for (const site of [this.a, this.b]) {
+      await site.until(volume, `has applied record ${end.sequence}`, (group) => {
+        return group.applied >= end.sequence && group.applied === group.end.sequence;
+      });
+    }
+  }
+
   async stop(): Promise<void> {
     await Promise.all([this.a.stop(), this.b.stop()]);
   }
