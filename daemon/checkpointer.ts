@@ -78,9 +78,10 @@ export class Checkpointer {
       for (const group of this.#options.groups()) group.counters.checkpointAtMs = wallMs();
       return;
     }
-    for (const { group } of moved) await group.volumes.sync();
+    for (const { group } of moved) await syncUnlessClosed(group);
+    const kept = moved.filter(({ group }) => !group.closed);
     store.saveCheckpoint(
-      moved.map(({ group, point }) => ({
+      kept.map(({ group, point }) => ({
         groupId: group.groupId,
         checkpoint: point,
         ...group.history.at(point.sequence),
@@ -88,12 +89,21 @@ export class Checkpointer {
         volumes: group.volumes.table(),
       })),
     );
-    for (const { group, point } of moved) {
+    for (const { group, point } of kept) {
       group.counters.checkpoint = point;
       group.counters.checkpointAtMs = wallMs();
       group.counters.checkpointDurationMs = nowMs() - started;
       group.checkpointed(point);
     }
+  }
+}
+
+/** A group that is removed meanwhile has closed its files, which is no failure of theirs. */
+async function syncUnlessClosed(group: Group): Promise<void> {
+  try {
+    await group.volumes.sync();
+  } catch (error) {
+    if (!group.closed) throw error;
   }
 }
 

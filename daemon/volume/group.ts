@@ -287,7 +287,8 @@ export class Group implements VolumeHost {
   checkpointed(checkpoint: HistoryPoint): void {
     this.#dispatch({ kind: 'checkpointed', checkpoint });
     this.volumes.checkpointed(checkpoint.sequence).catch((error: unknown) => {
-      this.#context.bug(error);
+      const text = `files of a removed volume are left: ${String(error)}`;
+      this.#context.event('warn', 'files-left', this.groupName, text);
     });
     this.retain(checkpoint);
   }
@@ -327,6 +328,11 @@ export class Group implements VolumeHost {
       };
       this.#viewWaiters.add(look);
     });
+  }
+
+  /** It was closed, with the site or because it was removed. */
+  get closed(): boolean {
+    return this.#closed;
   }
 
   async close(): Promise<void> {
