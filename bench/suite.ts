@@ -74,19 +74,25 @@ export async function fill(session: Session, targets: readonly Target[]): Promis
   }
 }
 
-/** A second each of what the jobs do most: compiled code as the jobs will find it. */
+/** Seconds of each load before the first job: at QD1 compiling goes on for about five. */
+const warmUpLoads = [
+  { pattern: 'randwrite', depth: 1, seconds: 5 },
+  { pattern: 'randwrite', depth: 32, seconds: 2 },
+  { pattern: 'randread', depth: 1, seconds: 1 },
+  { pattern: 'randread', depth: 32, seconds: 1 },
+] as const;
+
+/** What the jobs do most, so that they find compiled code. */
 export async function warmUp(session: Session, { name, uri }: Target): Promise<void> {
   session.progress(`warming up ${name}`);
-  for (const pattern of ['randwrite', 'randread'] as const) {
-    for (const depth of [1, 32]) {
-      await runFio({
-        uris: [uri],
-        workload: { pattern, blockBytes: 4096, depth },
-        sizeBytes: session.settings.volumeBytes,
-        seconds: 1,
-        directory: session.directory,
-      });
-    }
+  for (const { pattern, depth, seconds } of warmUpLoads) {
+    await runFio({
+      uris: [uri],
+      workload: { pattern, blockBytes: 4096, depth },
+      sizeBytes: session.settings.volumeBytes,
+      seconds,
+      directory: session.directory,
+    });
   }
 }
 
