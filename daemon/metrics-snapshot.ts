@@ -1,5 +1,6 @@
 /** The site's figures as `metrics/` wants them, read from the counters that their owners keep. */
 import type { GroupMetrics, MetricsSnapshot, VolumeMetrics } from '../metrics/snapshot.ts';
+import { blockSizeBytes } from '../wal/checksum.ts';
 import { LatencyHistogram } from '../wal/latency-histogram.ts';
 import type { SiteParts } from './site-parts.ts';
 import { servesClients, waitCodeOf } from './status.ts';
@@ -76,6 +77,8 @@ function volumeMetrics(group: Group, volume: Volume, allocated: number): VolumeM
     readBytes: counters.readBytes,
     writtenBytes: counters.writtenBytes,
     errors: counters.errors,
+    healedBlocks: volume.store.damage.healedBlocks,
+    unreadableBytes: volume.store.damage.badBlockCount * blockSizeBytes,
     readLatency: counters.readLatency.snapshot(),
     writeLatency: counters.writeLatency.snapshot(),
   };

@@ -8,6 +8,7 @@ import { Value } from '@sinclair/typebox/value';
 import { CasemateError } from './errors.ts';
 
 const identifier = Type.String({ pattern: '^[0-9a-f]{32}$' });
+const blocksBytesMax = 1024 * 1024;
 const name = Type.String({ minLength: 1, maxLength: 255 });
 
 export const groupDescription = Type.Object({
@@ -40,6 +41,23 @@ export const peerCalls = {
   volumeReady: {
     parameters: Type.Object({ name, sizeBytes: Type.Number() }),
     result: Type.Object({}),
+  },
+  /** A range of a volume with every record up to `commit`, as the asked site has it (R34). */
+  blocks: {
+    parameters: Type.Object({
+      groupId: identifier,
+      volume: Type.Integer({ minimum: 0 }),
+      offsetBytes: Type.Integer({ minimum: 0 }),
+      lengthBytes: Type.Integer({ minimum: 1, maximum: blocksBytesMax }),
+      commit: Type.Integer({ minimum: 0 }),
+    }),
+    result: Type.Object({
+      data: Type.Uint8Array({ maxByteLength: blocksBytesMax }),
+      /** CRC32C of the data. */
+      checksum: Type.Integer({ minimum: 0 }),
+      /** The asked site knows itself in sync with the other one. */
+      inSync: Type.Boolean(),
+    }),
   },
   /** How many clients are attached to the volume at the asked site? */
   volumeClients: {

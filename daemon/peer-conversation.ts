@@ -23,15 +23,18 @@ import {
   peerCalls,
 } from './peer-calls.ts';
 import type { PeerFigures, SiteParts } from './site-parts.ts';
-import { systemClock, systemRandom } from './system-clock.ts';
+import { delayMs, systemClock, systemRandom } from './system-clock.ts';
 import { systemNetwork } from './system-network.ts';
 import { softwareVersion } from './version.ts';
 import type { Group } from './volume/group.ts';
 import type { GroupLink } from './volume/group-context.ts';
+import { answerBlocks } from './volume/peer-blocks.ts';
 
 /** Calls that change something at the other site wait for it; register rounds are quick or fail. */
 const callMsMax = 30_000;
 const roundMsMax = 2000;
+/** A client waits for a block that is healed. */
+const blocksMsMax = 5000;
 
 type PeerCallHandlers = {
   readonly [Name in PeerCallName]: (
@@ -117,7 +120,8 @@ export class PeerConversation implements GroupLink, PeerFigures {
     method: Name,
     parameters: PeerCallParameters<Name>,
   ): Promise<PeerCallResult<Name>> {
-    const result = await this.#link.call(method, parameters, callMsMax);
+    const timeoutMs = method === 'blocks' ? blocksMsMax : callMsMax;
+    const result = await this.#link.call(method, parameters, timeoutMs);
     return checked(peerCalls[method].result, result, `the answer to ${method}`);
   }
 
@@ -243,6 +247,7 @@ export class PeerConversation implements GroupLink, PeerFigures {
         await site.operations.ready(name, sizeBytes);
         return {};
       },
+      blocks: (asked) => answerBlocks(site.groups.get(asked.groupId), asked, delayMs),
       volumeClients: ({ name }) => ({
         connections: site.operations.find(name).volume.connections,
       }),

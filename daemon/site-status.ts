@@ -13,6 +13,9 @@ export interface VolumeStatus {
   readonly allocatedBytes: number;
   readonly clientConnections: number;
   readonly exportUri: readonly string[];
+  /** Parts of the data file that reads fail on, as far as they are known; the first few. */
+  readonly unreadable: readonly { readonly offsetBytes: number; readonly lengthBytes: number }[];
+  readonly unreadableBytes: number;
 }
 
 export interface PeerCopyStatus {

@@ -29,9 +29,10 @@ import type {
 } from './site-status.ts';
 import { siteStatus, volumeStatus } from './status.ts';
 import { SiteStore } from './store/site-store.ts';
-import { randomId, systemClock, systemRandom, wallClockMs } from './system-clock.ts';
+import { delayMs, randomId, systemClock, systemRandom, wallClockMs } from './system-clock.ts';
 import type { GroupContext } from './volume/group-context.ts';
 import { MemoryBudget } from './volume/memory-budget.ts';
+import { HealingRetries } from './volume/peer-blocks.ts';
 
 /** How often time-outs, heartbeats and checkpoints are looked after. */
 const tickMs = 50;
@@ -64,6 +65,7 @@ export class Site implements SiteControl, SiteParts {
   failure: string | undefined;
   readonly #logger: Logger;
   readonly #checkpointer: Checkpointer;
+  readonly #healingRetries = new HealingRetries();
   #cancelTick: () => void = () => undefined;
   #closed = false;
 
@@ -264,7 +266,9 @@ export class Site implements SiteControl, SiteParts {
 
   #tick(): void {
     for (const group of this.groups.all) group.tick();
-    if (this.failure === undefined) this.#checkpointer.tick();
+    if (this.failure !== undefined) return;
+    this.#checkpointer.tick();
+    this.#healingRetries.tick(this.clock.nowMs(), this.groups.all);
   }
 
   #context(options: SiteOptions, disk: SystemDisk, bootId: string): GroupContext {
@@ -289,7 +293,8 @@ export class Site implements SiteControl, SiteParts {
       dataDirectory: join(config.dataDirectory, 'volumes'),
       nowMs: () => this.clock.nowMs(),
       wallMs: () => this.clock.wallMs(),
-      delay,
+      delay: delayMs,
+      askBlocks: (request) => this.peer.call('blocks', request),
       random: () => systemRandom.fraction(),
       randomId,
       event: (level, code, group, text) => this.event(level, code, group, text),
@@ -345,12 +350,6 @@ export class Site implements SiteControl, SiteParts {
       within: (promise, what) => within(promise, what),
     };
   }
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    systemClock.setTimer(ms, resolve);
-  });
 }
 
 /** Gives the result of `promise`, or throws ERR_TIMEOUT: what was begun may still be finished. */

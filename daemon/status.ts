@@ -1,12 +1,16 @@
 /** What a site says of itself, gathered from its parts when somebody asks. */
 import { healthProblems } from '../metrics/health.ts';
 import type { PeerState } from '../replication/core/events.ts';
+import { blockSizeBytes } from '../wal/checksum.ts';
 import type { SiteParts } from './site-parts.ts';
 import type { GroupStatus, PeerCopyStatus, SiteStatus, VolumeStatus } from './site-status.ts';
 import { softwareVersion } from './version.ts';
 import type { Group } from './volume/group.ts';
 import type { Volume } from './volume/volume.ts';
 import { waitReasons } from './wait-reasons.ts';
+
+/** So many unreadable parts of a volume are named. */
+const unreadableShown = 16;
 
 /** The whole status of a site. */
 export async function siteStatus(site: SiteParts): Promise<SiteStatus> {
@@ -53,6 +57,8 @@ export async function volumeStatus(site: SiteParts, volume: Volume): Promise<Vol
     allocatedBytes: await volume.store.allocatedBytes(),
     clientConnections: volume.connections,
     exportUri: uris,
+    unreadable: volume.store.damage.badRanges().slice(0, unreadableShown),
+    unreadableBytes: volume.store.damage.badBlockCount * blockSizeBytes,
   };
 }
 

@@ -355,6 +355,12 @@ const volumeMetrics: readonly (NumberMetric | DurationMetric)[] = [
     write: each.writtenBytes,
   })),
   volume('counter', 'errors_total', 'Requests answered with an error.', ({ errors }) => errors),
+  volume('counter', 'healed_blocks_total', 'Rotten blocks rewritten from the peer.', (each) => {
+    return each.healedBlocks;
+  }),
+  volume('gauge', 'unreadable_bytes', 'Bytes that reads fail on, as far as known.', (each) => {
+    return each.unreadableBytes;
+  }),
   volume('gauge', 'size_bytes', 'Size of the volume.', ({ sizeBytes }) => sizeBytes),
   volume('gauge', 'allocated_bytes', "Space the volume takes on this site's disk.", (each) => {
     return each.allocatedBytes;

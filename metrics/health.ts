@@ -29,6 +29,11 @@ export interface GroupHealthInput {
   readonly preferredSite: string | undefined;
   readonly primarySite: string | undefined;
   readonly checkpointAtMs: number;
+  readonly volumes: readonly {
+    readonly name: string;
+    readonly unreadable: readonly { readonly offsetBytes: number; readonly lengthBytes: number }[];
+    readonly unreadableBytes: number;
+  }[];
 }
 
 export type ProblemCode =
@@ -37,6 +42,7 @@ export type ProblemCode =
   | 'peer-disconnected'
   | 'copy-refused'
   | 'resync-needed'
+  | 'blocks-unreadable'
   | 'not-in-sync'
   | 'log-nearly-full'
   | 'checkpoint-late'
@@ -115,6 +121,19 @@ function groupProblems(group: GroupHealthInput, input: HealthInput): HealthProbl
   }
   const copy = copyProblem(group, input.peer.connected);
   if (copy !== undefined) problems.push(copy);
+  for (const volume of group.volumes) {
+    const [first] = volume.unreadable;
+    if (first === undefined) continue;
+    problems.push({
+      code: 'blocks-unreadable',
+      severity: 'error',
+      group: name,
+      text:
+        `${volume.unreadableBytes} bytes of volume ${volume.name} can't be read on this site's ` +
+        `disk, the first at byte ${first.offsetBytes}; reads of them fail until they are ` +
+        'rewritten, by a client or from the other site when it is in sync',
+    });
+  }
   const checkpointAgeMs = input.nowMs - group.checkpointAtMs;
   if (group.checkpointAtMs > 0 && checkpointAgeMs > checkpointAgeMsMax) {
     const minutes = Math.floor(checkpointAgeMs / 60_000);

@@ -36,6 +36,8 @@ export interface VolumeMetrics {
   readonly readBytes: number;
   readonly writtenBytes: number;
   readonly errors: number;
+  readonly healedBlocks: number;
+  readonly unreadableBytes: number;
   readonly readLatency: HistogramSnapshot;
   readonly writeLatency: HistogramSnapshot;
 }

@@ -4,9 +4,10 @@
  *
  * A read that waits may see the file before, after or in the middle of the application of records
  * that goes on meanwhile. Three things make it right: a record that had not been applied when the
- * read began stays in the pending list until the read ends, so that it is patched in; a block that
- * such a record touches is not held to its checksum, since either may be older than the other;
- * and a block's checksum is looked up in the same moment in which that is decided.
+ * read began stays in the pending list until the read ends, so that it is patched in; of a block
+ * that such a record touches either content or checksum may be older than the other, so it may have
+ * the checksum that is kept, that it will have, or that it has once it is patched; and a block's
+ * checksum is looked up in the same moment in which that is decided.
  */
 import { promisify } from 'node:util';
 import type { BlockChecksums } from './block-checksums.ts';
@@ -92,7 +93,12 @@ export class DataReader {
     if (this.#checksums.get(firstBlock) < 0) return false;
     if (!this.#file.readCached(content, startBytes)) return false;
     const endBlock = firstBlock + content.length / blockSizeBytes;
-    if (this.#check(content, firstBlock, firstBlock, endBlock) < endBlock) return false;
+    try {
+      if (this.#check(content, firstBlock, firstBlock, endBlock) < endBlock) return false;
+    } catch (error) {
+      if (!(error instanceof BlockChecksumError)) throw error;
+      return false;
+    }
     if (content !== target) content.copy(target, 0, offsetBytes - startBytes);
     return true;
   }
@@ -125,17 +131,42 @@ export class DataReader {
         return pending.state !== 'waiting' || this.#pending.mayBeHalfApplied(pending);
       });
     for (let at = block; at < endBlock; at += 1) {
-      if (touching.length > 0 && touches(touching, at)) continue;
       const expected = this.#checksums.get(at);
       if (expected < 0) return at;
       const start = (at - firstBlock) * blockSizeBytes;
       const whole = content.length === blockSizeBytes;
       const bytes = whole ? content : content.subarray(start, start + blockSizeBytes);
-      if (crc32c(bytes) !== expected) {
-        throw new BlockChecksumError(this.#file.path, at * blockSizeBytes);
-      }
+      if (crc32c(bytes) === expected) continue;
+      if (touching.length > 0 && this.#isRightWhenPatched(bytes, at, expected, touching)) continue;
+      // Between two states of a block that is being changed, or bad: the next look tells.
+      throw new BlockChecksumError(this.#file.path, at * blockSizeBytes);
     }
     return endBlock;
+  }
+
+  /** Is the block right, given that these records may be on their way into it? */
+  #isRightWhenPatched(
+    bytes: Buffer,
+    block: number,
+    expected: number,
+    records: readonly PendingRecord[],
+  ): boolean {
+    const offsetBytes = block * blockSizeBytes;
+    const endBytes = offsetBytes + blockSizeBytes;
+    const patched = Buffer.from(bytes);
+    let isTouched = false;
+    for (const pending of records) {
+      if (pending.offsetBytes >= endBytes || pending.endBytes <= offsetBytes) continue;
+      const isCovered = pending.offsetBytes <= offsetBytes && endBytes <= pending.endBytes;
+      // Nothing of the file is left in it, or no checksum can be known before it is applied again.
+      if (isCovered || this.#pending.mayBeHalfApplied(pending)) return true;
+      isTouched = true;
+      patch(patched, offsetBytes, pending);
+    }
+    if (!isTouched) return false;
+    return (
+      crc32c(patched) === expected || crc32c(bytes) === this.#pending.comingChecksums.get(block)
+    );
   }
 }
 
@@ -145,14 +176,4 @@ function aligned(target: Buffer, offsetBytes: number): { content: Buffer; startB
   const endBytes = Math.ceil((offsetBytes + target.length) / blockSizeBytes) * blockSizeBytes;
   if (endBytes - startBytes === target.length) return { content: target, startBytes };
   return { content: Buffer.allocUnsafeSlow(endBytes - startBytes), startBytes };
-}
-
-function touches(records: readonly PendingRecord[], block: number): boolean {
-  const offsetBytes = block * blockSizeBytes;
-  for (const pending of records) {
-    if (pending.offsetBytes < offsetBytes + blockSizeBytes && offsetBytes < pending.endBytes) {
-      return true;
-    }
-  }
-  return false;
 }

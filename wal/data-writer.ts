@@ -6,9 +6,10 @@
 import { promisify } from 'node:util';
 import type { BlockChecksums } from './block-checksums.ts';
 import { zeroBlockChecksum } from './block-checksums.ts';
+import { type BlockHealing, isMarked, markedChecksum } from './block-healing.ts';
 import { blockSizeBytes, crc32c, verifyPieces } from './checksum.ts';
 import type { ApplyPlan, Body } from './data-apply-plan.ts';
-import { BlockChecksumError, RecordChecksumError } from './data-errors.ts';
+import { RecordChecksumError } from './data-errors.ts';
 import type { DiskFile } from './disk.ts';
 import { recordFlagNoHole, recordKind } from './frame.ts';
 import { type PendingRecord, type PendingRecords, patch } from './pending-records.ts';
@@ -30,6 +31,8 @@ export interface DataWriterOptions {
   readonly concurrency: number;
   /** Runs a call again when the disk was full and has room again; gives other errors on. */
   readonly retryWhenFull: <T>(call: () => Promise<T>) => Promise<T>;
+  /** What to do with a bad block that is to be changed in part (R34). */
+  readonly mend: BlockHealing['mend'];
 }
 
 export class DataWriter {
@@ -38,18 +41,20 @@ export class DataWriter {
   readonly #pending: PendingRecords;
   readonly #concurrency: number;
   readonly #retryWhenFull: <T>(call: () => Promise<T>) => Promise<T>;
+  readonly #mend: BlockHealing['mend'];
+
   constructor(options: DataWriterOptions) {
     this.#file = options.file;
     this.#checksums = options.checksums;
     this.#pending = options.pending;
     this.#concurrency = options.concurrency;
     this.#retryWhenFull = options.retryWhenFull;
+    this.#mend = options.mend;
   }
 
   /**
    * Applies a wave: when this resolves, all of it is in the file and its checksums are set. Throws
-   * DiskError, BlockChecksumError (the old content of a block that is changed in part is bad) or
-   * RecordChecksumError; the wave is then partly applied.
+   * DiskError or RecordChecksumError; the wave is then partly applied.
    */
   async apply(plan: ApplyPlan): Promise<void> {
     await this.#checkPayloads(plan);
@@ -176,19 +181,41 @@ export class DataWriter {
   /** Read, check, patch, write: for the blocks that records change in part. */
   async #modifyBlock(block: number, records: readonly PendingRecord[]): Promise<void> {
     const offsetBytes = block * blockSizeBytes;
-    const content = Buffer.allocUnsafeSlow(blockSizeBytes);
-    if (!this.#file.readCached(content, offsetBytes)) {
-      await this.#file.read(content, offsetBytes, 'read-data');
-    }
-    if (!records.some((pending) => this.#pending.mayBeHalfApplied(pending))) {
-      let expected = this.#checksums.get(block);
-      for (; expected < 0; expected = this.#checksums.get(block)) await this.#load(block);
-      if (crc32c(content) !== expected) throw new BlockChecksumError(this.#file.path, offsetBytes);
-    }
+    const { content, proven } = await this.#oldContent(block, records);
     for (const pending of records) patch(content, offsetBytes, pending);
-    const checksum = crc32c(content);
+    const checksum = proven ? crc32c(content) : markedChecksum(content);
+    this.#pending.comingChecksums.set(block, checksum);
     await this.#write([content], offsetBytes);
     while (!this.#checksums.set(block, checksum)) await this.#load(block);
+    this.#pending.comingChecksums.delete(block);
+  }
+
+  /** What a block holds before it is changed in part; not `proven`: a part of it is lost. */
+  async #oldContent(
+    block: number,
+    records: readonly PendingRecord[],
+  ): Promise<{ readonly content: Buffer; readonly proven: boolean }> {
+    const offsetBytes = block * blockSizeBytes;
+    const content = Buffer.allocUnsafeSlow(blockSizeBytes);
+    let problem: unknown;
+    try {
+      if (!this.#file.readCached(content, offsetBytes)) {
+        await this.#file.read(content, offsetBytes, 'read-data');
+      }
+    } catch (error) {
+      problem = error;
+    }
+    let expected = this.#checksums.get(block);
+    for (; expected < 0; expected = this.#checksums.get(block)) await this.#load(block);
+    const isReplay = records.some((pending) => this.#pending.mayBeHalfApplied(pending));
+    if (problem === undefined) {
+      if (isReplay) return { content, proven: !isMarked(content, expected) };
+      if (crc32c(content) === expected) return { content, proven: true };
+    }
+    const readable = problem === undefined ? content : undefined;
+    const mended = await this.#mend({ block, expected, content: readable });
+    if (mended === undefined) throw problem;
+    return mended;
   }
 
   // Each call is repeated by itself when the disk was full: a block that is half modified must not

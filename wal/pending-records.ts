@@ -52,6 +52,8 @@ export class PendingRecords {
    * applied either (I3), so one that is cut off the log leaves nothing behind.
    */
   replayedThrough = 0;
+  /** Checksums that blocks will have which are being changed in part, until they are kept. */
+  readonly comingChecksums = new Map<number, number>();
 
   /** Payload bytes that the list keeps in memory. */
   get bytes(): number {

@@ -9,21 +9,24 @@
  *   the backlog grows and the layer above slows its clients down (I9);
  * - any other error of writing or syncing is final (I8): `onFailure` is told once, and nothing is
  *   applied or synced any more. The page cache can't be trusted after it;
- * - an error of reading concerns that read only.
+ * - a block that can't be read or is not what was written is fetched from the other site (R34); if
+ *   it can't be, that concerns the reads of this block only.
  *
  * The parts: `pending-records.ts` (what reads are patched with), `data-apply-plan.ts` (what can be
- * applied together), `data-writer.ts`, `data-reader.ts`, `block-checksums.ts`.
+ * applied together), `data-writer.ts`, `data-reader.ts`, `block-healing.ts`,
+ * `block-checksums.ts`.
  */
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { BlockChecksums, ChecksumFileError } from './block-checksums.ts';
+import { BlockHealing, type FetchBlocks, type HealingReport } from './block-healing.ts';
 import { blockSizeBytes } from './checksum.ts';
 import { planWave } from './data-apply-plan.ts';
-import { StoreClosedError } from './data-errors.ts';
+import { BlockChecksumError, StoreClosedError } from './data-errors.ts';
 import { DataReader } from './data-reader.ts';
 import { DataWriter } from './data-writer.ts';
 import type { Disk, DiskFile, FileExtent } from './disk.ts';
-import { isOutOfSpace } from './disk-error.ts';
+import { DiskError, isOutOfSpace } from './disk-error.ts';
 import { type LogRecord, recordKind } from './frame.ts';
 import { PendingRecords, patchExtents } from './pending-records.ts';
 
@@ -31,6 +34,8 @@ import { PendingRecords, patchExtents } from './pending-records.ts';
 const fullDiskRetryMs = 1000;
 /** With so much pending no more is gathered: it fills a wave by itself. */
 const gatheredBytesMax = 1024 * 1024;
+/** A read that meets bad blocks is repeated after each time that they were found good or healed. */
+const readAttemptsMax = 8;
 
 export interface VolumeStoreOptions {
   readonly disk: Disk;
@@ -54,6 +59,15 @@ export interface VolumeStoreOptions {
    * to a client, and merges what lies side by side.
    */
   readonly gatherMs: number;
+  /** Where bad blocks are healed from; absent: nowhere. */
+  readonly fetchBlocks?: FetchBlocks;
+  readonly onHealing?: (report: HealingReport) => void;
+}
+
+/** Something that must not happen while a wave is being applied. */
+interface BetweenWaves {
+  readonly run: () => Promise<void>;
+  readonly reject: (error: Error) => void;
 }
 
 export class VolumeStore {
@@ -63,6 +77,8 @@ export class VolumeStore {
   readonly #pending = new PendingRecords();
   readonly #writer: DataWriter;
   readonly #reader: DataReader;
+  readonly #healing: BlockHealing;
+  readonly #between: BetweenWaves[] = [];
   #sizeBytes: number;
   #applying: Promise<void> | undefined;
   #lastSync: Promise<void> = Promise.resolve();
@@ -78,14 +94,21 @@ export class VolumeStore {
     this.#checksums = checksums;
     this.#sizeBytes = options.sizeBytes;
     const retryWhenFull = <T>(call: () => Promise<T>): Promise<T> => this.#retryWhenFull(call);
-    this.#writer = new DataWriter({
-      file,
-      checksums,
-      pending: this.#pending,
-      concurrency: options.applyConcurrency,
-      retryWhenFull,
+    const parts = { file, checksums, pending: this.#pending, retryWhenFull };
+    this.#healing = new BlockHealing({
+      ...parts,
+      fetch: (offsetBytes, lengthBytes) => this.#fetchBlocks(offsetBytes, lengthBytes),
+      betweenWaves: (task) => this.#betweenWaves(task),
+      delay: options.delay,
+      told: (report) => options.onHealing?.(report),
+      failed: (error) => this.#fail(error),
     });
-    this.#reader = new DataReader({ file, checksums, pending: this.#pending, retryWhenFull });
+    this.#writer = new DataWriter({
+      ...parts,
+      concurrency: options.applyConcurrency,
+      mend: (bad) => this.#healing.mend(bad),
+    });
+    this.#reader = new DataReader(parts);
   }
 
   /**
@@ -145,8 +168,8 @@ export class VolumeStore {
   }
 
   /**
-   * Reads what needs no waiting, with all committed records. False: it would wait, and `target` is
-   * undefined. Throws BlockChecksumError (I7).
+   * Reads what needs no waiting, with all committed records. False: it would wait, or a block has
+   * to be healed first (I7), and `target` is undefined.
    */
   readNow(target: Buffer, offsetBytes: number): boolean {
     assert(offsetBytes + target.length <= this.#sizeBytes, 'within the volume');
@@ -154,10 +177,39 @@ export class VolumeStore {
     return target.length === 0 || this.#reader.readNow(target, offsetBytes);
   }
 
-  /** Reads, with all records committed until it resolves. Throws BlockChecksumError, DiskError. */
+  /**
+   * Reads, with all records committed until it resolves; heals bad blocks on the way (R34). Throws
+   * BlockChecksumError, DiskError.
+   */
   async read(target: Buffer, offsetBytes: number): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.readUnhealed(target, offsetBytes);
+        return;
+      } catch (error) {
+        if (!(error instanceof BlockChecksumError || error instanceof DiskError)) throw error;
+        if (attempt === readAttemptsMax) throw error;
+        const isHealed = await this.#using(() => this.#healing.heal(offsetBytes, target.length));
+        if (!isHealed) throw error;
+      }
+    }
+  }
+
+  /** Reads as `read`, but does not ask the other site: for what the other site asks. */
+  async readUnhealed(target: Buffer, offsetBytes: number): Promise<void> {
     assert(offsetBytes + target.length <= this.#sizeBytes, 'within the volume');
     if (target.length > 0) await this.#using(() => this.#reader.read(target, offsetBytes));
+  }
+
+  /** Blocks that reads fail on, as far as they are known, and how many were healed. */
+  get damage(): Pick<BlockHealing, 'badBlockCount' | 'badRanges' | 'healedBlocks'> {
+    return this.#healing;
+  }
+
+  /** Tries again to heal the blocks that are known to be bad. */
+  async healKnown(): Promise<void> {
+    if (this.#healing.badBlockCount === 0 || !this.#mayGoOn()) return;
+    await this.#using(() => this.#healing.healKnown());
   }
 
   /** Allocation of a range, as it will be when all committed records are applied. */
@@ -241,11 +293,14 @@ export class VolumeStore {
     // What was committed in the same turn goes into one wave, and clients are answered first.
     await Promise.resolve();
     try {
-      while (this.#pending.waiting(0) !== undefined && this.#mayGoOn()) {
+      while (this.#hasWork() && this.#mayGoOn()) {
+        for (let task = this.#between.shift(); task; task = this.#between.shift()) await task.run();
+        if (this.#pending.waiting(0) === undefined || !this.#mayGoOn()) continue;
         await this.#gather();
         const plan = planWave(this.#pending);
         const started = this.#pending.start(plan.count);
         await this.#writer.apply(plan);
+        this.#healing.overwritten(plan.bodies);
         this.#pending.applied(started);
         this.#options.onProgress();
       }
@@ -253,7 +308,37 @@ export class VolumeStore {
       if (!(error instanceof StoreClosedError)) this.#fail(error);
     } finally {
       this.#applying = undefined;
+      for (const { reject } of this.#between.splice(0)) reject(this.#ending());
     }
+  }
+
+  #hasWork(): boolean {
+    return this.#pending.waiting(0) !== undefined || this.#between.length > 0;
+  }
+
+  /** Runs a task in a pause between waves of application. */
+  #betweenWaves<T>(task: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (!this.#mayGoOn()) {
+        reject(this.#ending());
+        return;
+      }
+      this.#between.push({ run: () => task().then(resolve, reject), reject });
+      this.#applying ??= this.#applyAll();
+    });
+  }
+
+  #ending(): Error {
+    return this.#failure ?? new StoreClosedError(this.#file.path);
+  }
+
+  /** The other site's blocks; what lies beyond the end of the volume in the last one is zeros. */
+  async #fetchBlocks(offsetBytes: number, lengthBytes: number): ReturnType<FetchBlocks> {
+    const within = Math.min(lengthBytes, this.#sizeBytes - offsetBytes);
+    const found = await this.#options.fetchBlocks?.(offsetBytes, within);
+    if (found === undefined || found.data.length !== within) return undefined;
+    if (within === lengthBytes) return found;
+    return { ...found, data: Buffer.concat([found.data], lengthBytes) };
   }
 
   async #gather(): Promise<void> {

@@ -27,6 +27,8 @@ export const volumeStatusSchema = Type.Object({
   allocatedBytes: count,
   clientConnections: count,
   exportUri: Type.Array(text),
+  unreadable: Type.Array(Type.Object({ offsetBytes: count, lengthBytes: count })),
+  unreadableBytes: count,
 });
 
 const waitSchema = Type.Object({

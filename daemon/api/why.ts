@@ -20,6 +20,16 @@ function waitText(group: GroupStatus, nowMs: number): string {
   return `suspended for ${since}${held}: ${wait.text}; I/O resumes ${wait.clears}`;
 }
 
+function damageText({ volumes }: GroupStatus): string {
+  const parts = volumes
+    .filter(({ unreadableBytes }) => unreadableBytes > 0)
+    .map(({ name, unreadable, unreadableBytes }) => {
+      const at = unreadable.map(({ offsetBytes }) => offsetBytes).join(', ');
+      return `; ${unreadableBytes} bytes of ${name} can't be read on this site's disk (at ${at})`;
+    });
+  return parts.join('');
+}
+
 function servingText(group: GroupStatus, { site, peer, nowMs }: SiteStatus): string {
   const by = group.role === 'primary' ? site : (group.primarySite ?? peer.name);
   const passed = group.role === 'primary' ? '' : ', requests made here are passed on';
@@ -37,7 +47,8 @@ export function explain(status: SiteStatus): Explanation[] {
   return status.groups.map((group) => {
     const volumes = group.volumes.map(({ name }) => name);
     const { serves, wait } = group;
-    const text = serves ? servingText(group, status) : waitText(group, status.nowMs);
+    const state = serves ? servingText(group, status) : waitText(group, status.nowMs);
+    const text = state + damageText(group);
     const command = serves
       ? undefined
       : wait?.command?.replaceAll('VOLUME', volumes[0] ?? 'VOLUME');

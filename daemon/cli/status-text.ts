@@ -92,6 +92,12 @@ export function statusText(status: StatusAnswer, why: WhyAnswer): string {
   return parts.join('\n');
 }
 
+function unreadableRow({ unreadable, unreadableBytes }: GroupAnswer['volumes'][number]) {
+  if (unreadable.length === 0) return [];
+  const parts = unreadable.map((part) => `${part.lengthBytes} at byte ${part.offsetBytes}`);
+  return [['UNREADABLE', `${unreadableBytes} bytes of this site's copy: ${parts.join(', ')}`]];
+}
+
 /** One volume in full. */
 export function volumeText(name: string, group: GroupAnswer, nowMs: number): string {
   const volume = group.volumes.find((each) => each.name === name);
@@ -109,6 +115,7 @@ export function volumeText(name: string, group: GroupAnswer, nowMs: number): str
     ['newest on both', last === undefined ? 'not known' : `${durationText(nowMs - last)} ago`],
     ['without peer', preferred],
     ['clients', String(volume.clientConnections)],
+    ...unreadableRow(volume),
     ['waiting', `${group.heldRequests} requests`],
     ...volume.exportUri.map((uri, index) => [index === 0 ? 'export' : '', uri]),
   ]);

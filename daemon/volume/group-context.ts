@@ -7,6 +7,7 @@ import type { PeerLink } from '../../replication/link/peer-link.ts';
 import type { Disk } from '../../wal/disk.ts';
 import type { EpochId, StoreId } from '../../wal/frame.ts';
 import type { Log } from '../../wal/log.ts';
+import type { PeerCallParameters, PeerCallResult } from '../peer-calls.ts';
 import type { SiteStore } from '../store/site-store.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 
@@ -46,6 +47,8 @@ export interface GroupContext {
   delay(ms: number): Promise<void>;
   random(): number;
   randomId(): EpochId;
+  /** Asks the other site for blocks (R34); rejects when it can't help. */
+  askBlocks(request: PeerCallParameters<'blocks'>): Promise<PeerCallResult<'blocks'>>;
   event(level: 'info' | 'warn' | 'error', code: string, group: string, text: string): void;
   /** The data files can't be trusted any more (I8): the site stops serving. */
   failed(error: unknown): void;

@@ -118,6 +118,11 @@ export class GroupVolumes {
     this.#finish(later, { frame, done });
   }
 
+  /** All records up to here are in effect: readable, in the data files or on their way there. */
+  get committedThrough(): number {
+    return this.#processed;
+  }
+
   /** All records up to here are in the data files of their volumes (not yet durable there). */
   get appliedThrough(): number {
     let applied = this.#processed;

@@ -14,6 +14,7 @@ import type { StoredCheckpoint, StoredGroup } from '../store/site-store.ts';
 import { Group } from './group.ts';
 import type { GroupContext } from './group-context.ts';
 import { GroupVolumes, type GroupVolumesHost } from './group-volumes.ts';
+import { fetchBlocks, HealingEvents } from './peer-blocks.ts';
 import { parseConfig } from './record-payloads.ts';
 import { Volume, type VolumeCounters, type VolumeHost } from './volume.ts';
 
@@ -170,8 +171,11 @@ function groupVolumesHost(options: OpenGroupOptions): {
   let group: Group | undefined;
   const stallText = 'the file system of the data directory is full; writes wait for room';
   const host: GroupVolumesHost = {
-    openStore: (volume, sizeBytes) =>
-      VolumeStore.open({
+    openStore: (volume, sizeBytes) => {
+      const healing = new HealingEvents(context, stored.name, () => {
+        return group?.volumes.byNumber(volume)?.name ?? String(volume);
+      });
+      return VolumeStore.open({
         disk: context.disk,
         directory: context.dataDirectory,
         name: `${stored.groupId}-${volume}`,
@@ -191,7 +195,11 @@ function groupVolumesHost(options: OpenGroupOptions): {
         },
         delay: (ms) => context.delay(ms),
         gatherMs: applyGatherMs,
-      }),
+        fetchBlocks: async (offsetBytes, lengthBytes) =>
+          group && (await fetchBlocks(context, group, { volume, offsetBytes, lengthBytes })),
+        onHealing: (report) => healing.take(report),
+      });
+    },
     makeVolume: (entry, store) => {
       return new Volume({
         number: entry.volume,
@@ -232,7 +240,6 @@ function lateHost(
     },
     whenRoom: (resume) => context.memory.whenRoom(resume),
     nowMs: () => context.nowMs(),
-    readFailed: (volume, error) => group()?.readFailed(volume, error),
   };
 }
 

@@ -25,8 +25,6 @@ export interface VolumeHost {
   readonly congested: boolean;
   whenRoom(resume: () => void): void;
   nowMs(): number;
-  /** Stored data does not match its checksum (I7). */
-  readFailed(volume: Volume, error: unknown): void;
 }
 
 export class Volume implements BlockDevice {
@@ -94,13 +92,7 @@ export class Volume implements BlockDevice {
 
   readNow(target: Buffer, offsetBytes: number): boolean {
     if (!this.#host.mayRead()) return false;
-    try {
-      if (!this.store.readNow(target, offsetBytes)) return false;
-    } catch (error) {
-      // The slow path meets the same error again and answers it; here it is only too early.
-      this.#host.readFailed(this, error);
-      return false;
-    }
+    if (!this.store.readNow(target, offsetBytes)) return false;
     this.counters.operations.read += 1;
     this.counters.readBytes += target.length;
     return true;

@@ -23,6 +23,8 @@ export function volumeStatus(name: string, group: string): VolumeStatus {
     allocatedBytes: 3 * 1024 ** 3,
     clientConnections: 1,
     exportUri: [`nbd+unix:///${name}?socket=/run/casemate/nbd.sock`],
+    unreadable: [],
+    unreadableBytes: 0,
   };
 }
 

@@ -19,6 +19,7 @@ function group(more: Partial<GroupHealthInput> = {}): GroupHealthInput {
     preferredSite: undefined,
     primarySite: 'lux-1',
     checkpointAtMs: nowMs - 5000,
+    volumes: [{ name: 'vm', unreadable: [], unreadableBytes: 0 }],
     ...more,
   };
 }
@@ -59,6 +60,23 @@ const cases: readonly [what: string, site: HealthInput, expected: string[]][] = 
   ],
   ['a copy that catches up', input({ groups: [group(copy('catching-up'))] }), ['not-in-sync']],
   ['a refused copy', input({ groups: [group(copy('refused'))] }), ['copy-refused']],
+  [
+    'blocks that can not be read',
+    input({
+      groups: [
+        group({
+          volumes: [
+            {
+              name: 'vm',
+              unreadable: [{ offsetBytes: 8192, lengthBytes: 4096 }],
+              unreadableBytes: 4096,
+            },
+          ],
+        }),
+      ],
+    }),
+    ['blocks-unreadable'],
+  ],
   ['a copy for resync', input({ groups: [group(copy('resync-needed'))] }), ['resync-needed']],
   [
     'a group served alone',

@@ -22,6 +22,8 @@ function volume(name: string, more: Partial<VolumeMetrics> = {}): VolumeMetrics 
     readBytes: 4096,
     writtenBytes: 8192,
     errors: 0,
+    healedBlocks: 2,
+    unreadableBytes: 4096,
     readLatency: histogram(0.05, 3),
     writeLatency: histogram(0.4, 0.4, 100_000),
     ...more,

@@ -147,7 +147,7 @@ for (const operation of ['sync-data', 'sync-checksums', 'write-checksums'] as co
 t.test('a read error concerns that read only', async (t) => {
   const disk = new SimulatedDisk({ random: new SeededRandom(3), coldReadProbability: 1 });
   const { store, failures } = await open(disk);
-  disk.inject({ operation: 'read-data', code: 'EIO' });
+  disk.inject({ operation: 'read-data', code: 'EIO', times: 2 });
   await t.rejects(disk.run(store.read(Buffer.alloc(block), 0)), { code: 'EIO' });
   await disk.run(store.read(Buffer.alloc(block), 0));
   t.same(failures, []);
@@ -162,8 +162,8 @@ async function rotten(t: Test, disk: SimulatedDisk, path: string, at: number): P
   disk.corrupt(path, at, 0x10);
   await disk.run(store.close());
   const again = await open(disk);
-  t.throws(() => again.store.readNow(target, 8 * block), wrong);
-  t.throws(() => again.store.readNow(target.subarray(0, 1), 8 * block + 77), wrong);
+  t.equal(again.store.readNow(target, 8 * block), false);
+  t.equal(again.store.readNow(target.subarray(0, 1), 8 * block + 77), false);
   await t.rejects(disk.run(again.store.read(Buffer.alloc(sizeBytes), 0)), wrong);
   t.equal(again.store.readNow(target, 9 * block), true, 'other blocks are read');
   again.store.commit([writeRecord(Buffer.alloc(block, 3), 8 * block)], 10);
@@ -186,24 +186,6 @@ t.test('bits that rot are not given to anyone', async (t) => {
     await disk.run(store.close());
     await rotten(t, disk, path, at);
   }
-});
-
-t.test('a block with rotten bits is not changed in part, except in a replay', async (t) => {
-  const disk = newDisk();
-  const { store, failures } = await open(disk);
-  store.commit(mixedRecords(1), 4);
-  await disk.run(store.idle());
-  disk.corrupt(dataPath, 8 * block + 4000);
-  store.setReplaying(true);
-  store.commit([writeRecord(Buffer.alloc(512, 9), 8 * block)], 5);
-  await disk.run(store.idle());
-  store.setReplaying(false);
-  t.equal(store.readNow(Buffer.alloc(block), 8 * block), true);
-  disk.corrupt(dataPath, 8 * block + 4000);
-  store.commit([writeRecord(Buffer.alloc(512, 9), 8 * block)], 6);
-  await disk.settle();
-  t.match(failures, [{ code: 'ERR_BLOCK_CHECKSUM', offsetBytes: 8 * block }]);
-  await disk.run(store.close());
 });
 
 t.test('a record whose payload has changed since its check is not applied', async (t) => {
