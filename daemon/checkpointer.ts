@@ -80,15 +80,18 @@ export class Checkpointer {
     }
     for (const { group } of moved) await syncUnlessClosed(group);
     const kept = moved.filter(({ group }) => !group.closed);
+    const changed = kept.map(({ group }) => group.changes.take());
     store.saveCheckpoint(
-      kept.map(({ group, point }) => ({
+      kept.map(({ group, point }, place) => ({
         groupId: group.groupId,
         checkpoint: point,
         ...group.history.at(point.sequence),
         acknowledgedMark: group.view.commit,
         volumes: group.volumes.table(),
+        chunks: changed[place]?.chunks ?? [],
       })),
     );
+    for (const taken of changed) taken.kept();
     for (const { group, point } of kept) {
       group.counters.checkpoint = point;
       group.counters.checkpointAtMs = wallMs();

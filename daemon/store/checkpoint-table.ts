@@ -8,6 +8,7 @@ import { Type } from '@sinclair/typebox';
 import type { EpochEntry, GroupConfig } from '../../replication/core/config.ts';
 import type { GroupId, HistoryPoint } from '../../wal/frame.ts';
 import type { Database } from './database.ts';
+import type { StoredChunk } from './extent-table.ts';
 import {
   checkedJson,
   checkedRow,
@@ -55,6 +56,8 @@ export interface StoredCheckpoint {
   /** Everything up to here was acknowledged: recovery that ends below it is damage (R30). */
   readonly acknowledgedMark: number;
   readonly volumes: readonly StoredVolume[];
+  /** What has changed of the dirty map; never read back with a checkpoint (R27). */
+  readonly chunks?: readonly StoredChunk[];
 }
 
 const checkpointRow = Type.Object({
@@ -77,7 +80,6 @@ const volumeRow = Type.Object({
 export class CheckpointTable {
   readonly #path: string;
   readonly #statements;
-  readonly #saveAll: (entries: readonly StoredCheckpoint[]) => void;
 
   constructor(database: Database, path: string) {
     this.#path = path;
@@ -99,14 +101,11 @@ export class CheckpointTable {
       checkpoints: database.prepare('SELECT * FROM checkpoint ORDER BY group_id'),
       volumes: database.prepare('SELECT * FROM volume ORDER BY group_id, number'),
     };
-    this.#saveAll = database.transaction((entries: readonly StoredCheckpoint[]) => {
-      for (const entry of entries) this.#save(entry);
-    });
   }
 
-  /** Keeps the checkpoints of all these groups: all of them or none; durable when it returns. */
+  /** Keeps the checkpoints of all these groups; to be called within a transaction. */
   save(entries: readonly StoredCheckpoint[]): void {
-    this.#saveAll(entries);
+    for (const entry of entries) this.#save(entry);
   }
 
   load(): Map<GroupId, StoredCheckpoint> {

@@ -104,6 +104,13 @@ export class GroupTable {
       setFlags: database.prepare(
         `UPDATE consistency_group SET inconsistent = ?, split = ?, damaged = ? WHERE group_id = ?`,
       ),
+      setInconsistent: database.prepare(
+        'UPDATE consistency_group SET inconsistent = 1 WHERE group_id = ?',
+      ),
+      resynced: database.prepare(
+        `UPDATE consistency_group SET inconsistent = 0, damaged = 0, base = NULL
+         WHERE group_id = ?`,
+      ),
       setBase: database.prepare('UPDATE consistency_group SET base = ? WHERE group_id = ?'),
       promote: database.prepare(
         'INSERT INTO forced_promotion (group_id, at_ms, epoch, end, text) VALUES (?, ?, ?, ?, ?)',
@@ -138,6 +145,16 @@ export class GroupTable {
     const { inconsistent, split, damaged } = flags;
     const values = [inconsistent, split, damaged].map(Number);
     this.#changed(this.#statements.setFlags.run(...values, groupId), groupId);
+  }
+
+  /** A resync writes into the data files from now on (R26). */
+  setInconsistent(groupId: GroupId): void {
+    this.#changed(this.#statements.setInconsistent.run(groupId), groupId);
+  }
+
+  /** A resync is complete: this copy is as whole as the one it was made from (R24). */
+  resynced(groupId: GroupId): void {
+    this.#changed(this.#statements.resynced.run(groupId), groupId);
   }
 
   setBase(groupId: GroupId, base: HistoryPoint | undefined): void {

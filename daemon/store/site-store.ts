@@ -13,6 +13,13 @@ import { CheckpointTable, checkpointTableSql, type StoredCheckpoint } from './ch
 import { type Database, type DatabaseFormat, databaseError, openDatabase } from './database.ts';
 import { EventLog } from './event-log.ts';
 import {
+  type ExtentKind,
+  ExtentTable,
+  extentTableSql,
+  type StoredChunk,
+  stageKinds,
+} from './extent-table.ts';
+import {
   type ForcedPromotion,
   GroupTable,
   groupTableSql,
@@ -20,17 +27,33 @@ import {
   type StoredGroup,
 } from './group-table.ts';
 import { IdentityTable, identityTableSql, type StoreIdentity } from './identity-table.ts';
+import { StageTable, type StoredStage, stageTableSql } from './stage-table.ts';
 
 export type { StoredCheckpoint, StoredVolume } from './checkpoint-table.ts';
 export type { NewEvent } from './event-log.ts';
+export type { ExtentKind, StoredChunk } from './extent-table.ts';
 export type { ForcedPromotion, NewGroup, StoredGroup } from './group-table.ts';
 export type { StoreIdentity } from './identity-table.ts';
+export type { StoredStage } from './stage-table.ts';
 
 const format: DatabaseFormat = {
   applicationId: 0x43_73_6d_53,
   durability: 'full',
-  migrations: [identityTableSql + groupTableSql + checkpointTableSql + acceptorTableSql],
+  migrations: [
+    identityTableSql + groupTableSql + checkpointTableSql + acceptorTableSql,
+    extentTableSql + stageTableSql,
+  ],
 };
+
+/** How far a group's resync is, to be kept in one transaction with a checkpoint. */
+export interface StageSave {
+  readonly groupId: GroupId;
+  /** Undefined: there is nothing left of it. */
+  readonly stage: StoredStage | undefined;
+  readonly chunks: readonly StoredChunk[];
+  /** The stage is the group's state from now on: flags off, no base, nothing wanted any more. */
+  readonly completes: boolean;
+}
 
 export interface SiteStoreOptions {
   /** The site's data directory; made if it is missing. */
@@ -48,7 +71,14 @@ export class SiteStore {
   readonly #identity: IdentityTable;
   readonly #groups: GroupTable;
   readonly #checkpoints: CheckpointTable;
+  readonly #extents: ExtentTable;
+  readonly #stages: StageTable;
   readonly #removeGroup: (groupId: GroupId) => void;
+  readonly #setBase: (groupId: GroupId, base: HistoryPoint | undefined) => void;
+  readonly #saveAll: (entries: readonly StoredCheckpoint[], stages: readonly StageSave[]) => void;
+  readonly #beginStage: (stage: StoredStage, chunks: readonly StoredChunk[]) => void;
+  readonly #goInPlace: (stage: StoredStage) => void;
+  readonly #dropStage: (groupId: GroupId) => void;
   /** What this site promised as an acceptor of the register. */
   readonly acceptors: AcceptorTable;
   readonly events: EventLog;
@@ -59,11 +89,39 @@ export class SiteStore {
     this.#identity = new IdentityTable(database, path, { cluster, site, newId });
     this.#groups = new GroupTable(database, path);
     this.#checkpoints = new CheckpointTable(database, path);
+    this.#extents = new ExtentTable(database, path);
+    this.#stages = new StageTable(database, path);
     this.acceptors = new AcceptorTable(database, path);
     this.#removeGroup = database.transaction((groupId: GroupId) => {
       this.#checkpoints.delete(groupId);
+      this.#endStage(groupId);
+      this.#extents.clear(groupId, ['dirty']);
       this.#groups.remove(groupId);
     });
+    this.#setBase = database.transaction((groupId: GroupId, base: HistoryPoint | undefined) => {
+      this.#extents.clear(groupId, ['dirty']);
+      this.#groups.setBase(groupId, base);
+    });
+    this.#saveAll = database.transaction(
+      (entries: readonly StoredCheckpoint[], stages: readonly StageSave[]) => {
+        this.#checkpoints.save(entries);
+        for (const { groupId, chunks = [] } of entries) this.#extents.save(groupId, chunks);
+        for (const save of stages) this.#saveStage(save);
+      },
+    );
+    this.#beginStage = database.transaction(
+      (stage: StoredStage, chunks: readonly StoredChunk[]) => {
+        this.#extents.clear(stage.groupId, ['wanted', 'held']);
+        this.#extents.save(stage.groupId, chunks);
+        this.#stages.save(stage);
+        if (stage.state === 'in-place') this.#groups.setInconsistent(stage.groupId);
+      },
+    );
+    this.#goInPlace = database.transaction((stage: StoredStage) => {
+      this.#stages.save(stage);
+      this.#groups.setInconsistent(stage.groupId);
+    });
+    this.#dropStage = database.transaction((groupId: GroupId) => this.#endStage(groupId));
     this.events = EventLog.open(options.directory, options.eventsCountMax);
   }
 
@@ -119,8 +177,34 @@ export class SiteStore {
     this.#groups.setFlags(groupId, flags);
   }
 
+  /** A new base, or none: what has changed since an older one is forgotten with it (R27). */
   setBase(groupId: GroupId, base: HistoryPoint | undefined): void {
-    this.#groups.setBase(groupId, base);
+    this.#setBase(groupId, base);
+  }
+
+  /** What is kept of one kind of extents of a group. */
+  loadExtents(groupId: GroupId, kind: ExtentKind): readonly StoredChunk[] {
+    return this.#extents.load(groupId, kind);
+  }
+
+  // --- the resync that a group is in the middle of (R26)
+
+  stage(groupId: GroupId): StoredStage | undefined {
+    return this.#stages.load(groupId);
+  }
+
+  /** A resync begins: `chunks` are what it wants. In place: the group is inconsistent with it. */
+  beginStage(stage: StoredStage, chunks: readonly StoredChunk[]): void {
+    this.#beginStage(stage, chunks);
+  }
+
+  /** What does not fit beside the data files goes into them: the group is inconsistent. */
+  goInPlace(stage: StoredStage): void {
+    this.#goInPlace(stage);
+  }
+
+  dropStage(groupId: GroupId): void {
+    this.#dropStage(groupId);
   }
 
   recordForcedPromotion(groupId: GroupId, promotion: ForcedPromotion): void {
@@ -132,9 +216,9 @@ export class SiteStore {
     return this.#groups.forcedPromotions(groupId);
   }
 
-  /** Keeps the checkpoints of all these groups in one transaction. */
-  saveCheckpoint(entries: readonly StoredCheckpoint[]): void {
-    this.#checkpoints.save(entries);
+  /** Keeps the checkpoints of all these groups, and how far resyncs are, in one transaction. */
+  saveCheckpoint(entries: readonly StoredCheckpoint[], stages: readonly StageSave[] = []): void {
+    this.#saveAll(entries, stages);
   }
 
   loadCheckpoints(): Map<GroupId, StoredCheckpoint> {
@@ -144,5 +228,23 @@ export class SiteStore {
   close(): void {
     this.events.close();
     this.#database.close();
+  }
+
+  #saveStage({ groupId, stage, chunks, completes }: StageSave): void {
+    if (completes) {
+      this.#groups.resynced(groupId);
+      this.#extents.clear(groupId, ['dirty', 'wanted', 'held']);
+    }
+    if (stage === undefined) {
+      this.#endStage(groupId);
+      return;
+    }
+    this.#stages.save(stage);
+    this.#extents.save(groupId, chunks);
+  }
+
+  #endStage(groupId: GroupId): void {
+    this.#stages.delete(groupId);
+    this.#extents.clear(groupId, stageKinds);
   }
 }

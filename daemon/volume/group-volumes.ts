@@ -3,6 +3,7 @@
  * the volume's store, and records that add, resize or remove a volume change the table, in their
  * place in the order (R40). Nothing uncommitted ever gets here (I3).
  */
+import type { DirtyMap } from '../../replication/resync/dirty-map.ts';
 import type { FileExtent } from '../../wal/disk.ts';
 import { type Frame, type LogRecord, recordKind } from '../../wal/frame.ts';
 import type { VolumeStore } from '../../wal/volume-store.ts';
@@ -52,6 +53,8 @@ export class GroupVolumes {
   #replaying = { on: false, throughSequence: 0 };
   #processed = 0;
   #highestNumber = 0;
+  /** Takes note of committed records while the other site lacks them (R27). */
+  changes: DirtyMap | undefined;
 
   constructor(host: GroupVolumesHost) {
     this.#host = host;
@@ -201,6 +204,7 @@ export class GroupVolumes {
     const { records } = frame;
     const first = records[0];
     if (first === undefined) return undefined;
+    this.changes?.mark(records);
     const plain = records.every(
       (record) => record.volume === first.volume && record.kind <= recordKind.trim,
     );

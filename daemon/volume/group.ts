@@ -20,6 +20,7 @@ import { ForwardedRequests } from './forwarded-requests.ts';
 import { summarise } from './frame-summary.ts';
 import { FramesInFlight } from './frames-in-flight.ts';
 import { GroupAppender } from './group-appender.ts';
+import type { GroupChanges } from './group-changes.ts';
 import type { GroupContext } from './group-context.ts';
 import { GroupCounters } from './group-counters.ts';
 import { GroupHistory } from './group-history.ts';
@@ -30,6 +31,7 @@ import { epochStartOf } from './record-payloads.ts';
 import { RegisterTalk } from './register-talk.ts';
 import { RequestDesk } from './request-desk.ts';
 import type { Volume, VolumeHost } from './volume.ts';
+import { Waiters } from './waiters.ts';
 
 export interface GroupParts {
   readonly groupId: GroupId;
@@ -37,6 +39,7 @@ export interface GroupParts {
   readonly core: GroupCore;
   readonly register: CasRegister;
   readonly volumes: GroupVolumes;
+  readonly changes: GroupChanges;
   /** Frames of the log that may be committed or not. */
   readonly tail: readonly Frame[];
   readonly end: HistoryPoint;
@@ -50,6 +53,7 @@ export class Group implements VolumeHost {
   readonly register: CasRegister;
   readonly counters = new GroupCounters();
   readonly history = new GroupHistory();
+  readonly changes: GroupChanges;
   readonly #context: GroupContext;
   readonly #core: GroupCore;
   readonly #inFlight = new FramesInFlight();
@@ -58,7 +62,7 @@ export class Group implements VolumeHost {
   readonly #forwarded: ForwardedRequests;
   readonly #registerTalk: RegisterTalk;
   readonly #events = new Queue<CoreEvent>();
-  readonly #viewWaiters = new Set<() => void>();
+  readonly #waiters = new Waiters();
   #dispatching = false;
   #closed = false;
   #received: Frame | undefined;
@@ -73,6 +77,7 @@ export class Group implements VolumeHost {
     this.#core = parts.core;
     this.register = parts.register;
     this.volumes = parts.volumes;
+    this.changes = parts.changes;
     this.#view = this.#core.view();
     for (const frame of parts.tail) this.#inFlight.push(frame, [], context.nowMs());
     this.#appender = new GroupAppender(this.#appenderHost(), parts.end);
@@ -319,15 +324,7 @@ export class Group implements VolumeHost {
 
   /** Resolves when `condition` holds, looked at after every event of the group. */
   waitFor(condition: () => boolean): Promise<void> {
-    if (condition()) return Promise.resolve();
-    return new Promise((resolve) => {
-      const look = (): void => {
-        if (!condition()) return;
-        this.#viewWaiters.delete(look);
-        resolve();
-      };
-      this.#viewWaiters.add(look);
-    });
+    return this.#waiters.until(condition);
   }
 
   /** It was closed, with the site or because it was removed. */
@@ -343,7 +340,7 @@ export class Group implements VolumeHost {
     this.#sender.stop();
     this.desk.close(blockError.shutdown);
     await this.volumes.close();
-    for (const look of [...this.#viewWaiters]) look();
+    this.#waiters.look();
   }
 
   /**
@@ -379,7 +376,7 @@ export class Group implements VolumeHost {
     } finally {
       this.#dispatching = false;
     }
-    if (this.#viewWaiters.size > 0) for (const look of [...this.#viewWaiters]) look();
+    this.#waiters.look();
   }
 
   #carryOut(effect: CoreEffect): void {
@@ -434,7 +431,7 @@ export class Group implements VolumeHost {
         store.setFlags(this.groupId, effect.flags);
         return;
       case 'persistBase':
-        store.setBase(this.groupId, effect.base);
+        this.changes.setBase(effect.base);
         return;
       case 'event':
         this.#context.event(effect.level, effect.code, this.groupName, effect.text);

@@ -12,6 +12,7 @@ import { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import { VolumeStore } from '../../wal/volume-store.ts';
 import type { StoredCheckpoint, StoredGroup } from '../store/site-store.ts';
 import { Group } from './group.ts';
+import { GroupChanges } from './group-changes.ts';
 import type { GroupContext } from './group-context.ts';
 import { GroupVolumes, type GroupVolumesHost } from './group-volumes.ts';
 import { fetchBlocks, HealingEvents } from './peer-blocks.ts';
@@ -61,6 +62,8 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
   };
   const host = groupVolumesHost(options);
   const volumes = new GroupVolumes(host.host);
+  const { groupId, base } = stored;
+  const changes = new GroupChanges({ groupId, base, store: context.store, volumes });
   await volumes.load(checkpoint?.volumes ?? [], start.sequence);
   if (recovered?.damaged === undefined) {
     await replayLog(context, stored.groupId, { start, commit, end }, volumes, replay, tail);
@@ -83,6 +86,7 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
     core,
     register: options.register,
     volumes,
+    changes,
     tail,
     end,
   });

@@ -38,7 +38,7 @@ function keepBase(state: CoreState, before: GroupConfig, after: GroupConfig): vo
     if (state.base === undefined) return;
     state.base = undefined;
     state.effects.push({ kind: 'persistBase', base: undefined });
-  } else if (before.inSync.length > 1) {
+  } else if (before.inSync.length > 1 || (after.forced !== undefined && state.base === undefined)) {
     state.base = state.pointAt(state.commit) ?? state.checkpoint;
     state.effects.push({ kind: 'persistBase', base: state.base });
   }
