@@ -23,8 +23,7 @@ import {
   peerCalls,
 } from './peer-calls.ts';
 import type { PeerFigures, SiteParts } from './site-parts.ts';
-import { delayMs, systemClock, systemRandom } from './system-clock.ts';
-import { systemNetwork } from './system-network.ts';
+import { delayOn, type SitePorts } from './site-ports.ts';
 import { softwareVersion } from './version.ts';
 import type { Group } from './volume/group.ts';
 import type { GroupLink } from './volume/group-context.ts';
@@ -52,15 +51,21 @@ export class PeerConversation implements GroupLink, PeerFigures {
   #sinceMs: number;
   #problem: string | undefined = 'not connected yet';
 
-  constructor(options: { site: Omit<SiteParts, 'peer'>; bootId: string; logger: Logger }) {
+  constructor(options: {
+    site: Omit<SiteParts, 'peer'>;
+    bootId: string;
+    logger: Logger;
+    ports: Pick<SitePorts, 'network' | 'clock' | 'random'>;
+  }) {
+    const { ports } = options;
     this.#site = options.site;
     this.#logger = options.logger;
     this.#sinceMs = this.#site.clock.wallMs();
     const { config, store } = this.#site;
     this.#link = new PeerLink({
-      network: systemNetwork,
-      clock: systemClock,
-      random: systemRandom,
+      network: ports.network,
+      clock: ports.clock,
+      random: ports.random,
       handler: this.#handler(),
       own: {
         clusterId: config.cluster,
@@ -81,7 +86,7 @@ export class PeerConversation implements GroupLink, PeerFigures {
       },
       timeouts: defaultLinkTimeouts,
     });
-    this.#handlers = this.#makeHandlers();
+    this.#handlers = this.#makeHandlers(delayOn(ports.clock));
   }
 
   /** The acceptors whose rounds the peer asks for. */
@@ -226,7 +231,7 @@ export class PeerConversation implements GroupLink, PeerFigures {
       });
   }
 
-  #makeHandlers(): PeerCallHandlers {
+  #makeHandlers(delay: (ms: number) => Promise<void>): PeerCallHandlers {
     const site = this.#site;
     return {
       catalog: () => ({ groups: site.groups.catalog() }),
@@ -247,7 +252,7 @@ export class PeerConversation implements GroupLink, PeerFigures {
         await site.operations.ready(name, sizeBytes);
         return {};
       },
-      blocks: (asked) => answerBlocks(site.groups.get(asked.groupId), asked, delayMs),
+      blocks: (asked) => answerBlocks(site.groups.get(asked.groupId), asked, delay),
       volumeClients: ({ name }) => ({
         connections: site.operations.find(name).volume.connections,
       }),

@@ -6,10 +6,10 @@
  */
 import { join } from 'node:path';
 import type { GroupConfig } from '../replication/core/config.ts';
+import type { Clock } from '../replication/link/clock.ts';
 import { Acceptor } from '../replication/register/acceptor.ts';
 import { Log } from '../wal/log.ts';
 import type { LogRecovery } from '../wal/log-types.ts';
-import { SystemDisk } from '../wal/system-disk.ts';
 import { AcceptorClients } from './acceptor-clients.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Config } from './config/schema.ts';
@@ -19,6 +19,7 @@ import { Operations } from './operations.ts';
 import { PeerConversation } from './peer-conversation.ts';
 import { SiteGroups } from './site-groups.ts';
 import type { SiteClock, SiteParts } from './site-parts.ts';
+import { delayOn, type SitePorts, systemPorts } from './site-ports.ts';
 import type {
   CreateVolume,
   PromotionEvidence,
@@ -29,7 +30,6 @@ import type {
 } from './site-status.ts';
 import { siteStatus, volumeStatus } from './status.ts';
 import { SiteStore } from './store/site-store.ts';
-import { delayMs, randomId, systemClock, systemRandom, wallClockMs } from './system-clock.ts';
 import type { GroupContext } from './volume/group-context.ts';
 import { MemoryBudget } from './volume/memory-budget.ts';
 import { HealingRetries } from './volume/peer-blocks.ts';
@@ -48,6 +48,8 @@ export interface SiteOptions {
   readonly bug: (error: unknown) => void;
   /** A volume is gone: its clients have to be disconnected. */
   readonly volumeGone: (name: string) => void;
+  /** The world it runs in; the real one if absent. */
+  readonly ports?: SitePorts;
 }
 
 export class Site implements SiteControl, SiteParts {
@@ -60,10 +62,11 @@ export class Site implements SiteControl, SiteParts {
   readonly log: Log;
   readonly store: SiteStore;
   readonly memory: MemoryBudget;
-  readonly clock: SiteClock = { nowMs: systemClock.nowMs, wallMs: wallClockMs };
+  readonly clock: SiteClock;
   /** Why this site stopped serving for good (I8), if it did. */
   failure: string | undefined;
   readonly #logger: Logger;
+  readonly #ports: SitePorts;
   readonly #checkpointer: Checkpointer;
   readonly #healingRetries = new HealingRetries();
   #cancelTick: () => void = () => undefined;
@@ -75,10 +78,12 @@ export class Site implements SiteControl, SiteParts {
     log: Log;
     recovery: LogRecovery;
     bootId: string;
-    disk: SystemDisk;
+    ports: SitePorts;
   }) {
-    const { options, store, log, bootId } = parts;
-    const { clock } = this;
+    const { options, store, log, bootId, ports } = parts;
+    const clock = { nowMs: () => ports.clock.nowMs(), wallMs: ports.wallMs };
+    this.#ports = ports;
+    this.clock = clock;
     this.config = options.config;
     this.#logger = options.logger;
     this.startedAtMs = clock.wallMs();
@@ -86,7 +91,7 @@ export class Site implements SiteControl, SiteParts {
     this.log = log;
     this.recovery = parts.recovery;
     this.memory = new MemoryBudget(this.config.volumes.memoryBytesMax);
-    this.peer = new PeerConversation({ site: this, bootId, logger: options.logger });
+    this.peer = new PeerConversation({ site: this, bootId, logger: options.logger, ports });
     const acceptors = new AcceptorClients({
       own: new Acceptor({
         storeId: store.storeId,
@@ -99,7 +104,7 @@ export class Site implements SiteControl, SiteParts {
       peerStoreId: () => store.peerStoreId,
     });
     this.groups = new SiteGroups({
-      context: this.#context(options, parts.disk, bootId),
+      context: this.#context(options, bootId),
       siteName: this.config.site,
       bootId,
       acceptors,
@@ -127,14 +132,17 @@ export class Site implements SiteControl, SiteParts {
   /** Opens the data directory: recovers the log and all groups. Serves nobody yet. */
   static async open(options: SiteOptions): Promise<Site> {
     const { config, logger } = options;
-    const disk = new SystemDisk();
+    const ports = options.ports ?? systemPorts();
+    const { disk, clock } = ports;
     const store = SiteStore.open({
       directory: config.dataDirectory,
       cluster: config.cluster,
       site: config.site,
       eventsCountMax: config.events.countMax,
+      newId: ports.randomId,
+      openDatabase: ports.openDatabase,
     });
-    const started = systemClock.nowMs();
+    const started = clock.nowMs();
     await disk.makeDirectory(join(config.dataDirectory, 'volumes'));
     const { log, recovery } = await Log.open({
       disk,
@@ -144,12 +152,13 @@ export class Site implements SiteControl, SiteParts {
       sizeBytesMax: config.log.sizeBytes,
       commitBytesMax: config.log.commitBytesMax,
       marks: store.loadCheckpoints(),
-      nowMs: () => systemClock.nowMs(),
+      nowMs: () => clock.nowMs(),
+      later: ports.later,
     });
-    const bootId = randomId();
-    const site = new Site({ options, store, log, recovery, bootId, disk });
+    const bootId = ports.randomId();
+    const site = new Site({ options, store, log, recovery, bootId, ports });
     await site.groups.openAll(recovery);
-    const tookMs = Math.round(systemClock.nowMs() - started);
+    const tookMs = Math.round(clock.nowMs() - started);
     logger.info({ tookMs, recovery: recovery.report.text }, 'data directory opened');
     return site;
   }
@@ -186,7 +195,7 @@ export class Site implements SiteControl, SiteParts {
     const idle = Promise.all([...this.groups.all].map((group) => group.volumes.idle()));
     let cancel = (): void => undefined;
     const late = new Promise<void>((resolve) => {
-      cancel = systemClock.setTimer(drainMsMax, resolve);
+      cancel = this.#ports.clock.setTimer(drainMsMax, resolve);
     });
     try {
       await Promise.race([idle, late]);
@@ -258,7 +267,7 @@ export class Site implements SiteControl, SiteParts {
   }
 
   #tickLater(): void {
-    this.#cancelTick = systemClock.setTimer(tickMs, () => {
+    this.#cancelTick = this.#ports.clock.setTimer(tickMs, () => {
       this.#tick();
       if (!this.#closed) this.#tickLater();
     });
@@ -271,13 +280,14 @@ export class Site implements SiteControl, SiteParts {
     this.#healingRetries.tick(this.clock.nowMs(), this.groups.all);
   }
 
-  #context(options: SiteOptions, disk: SystemDisk, bootId: string): GroupContext {
+  #context(options: SiteOptions, bootId: string): GroupContext {
     const { config } = this;
+    const ports = this.#ports;
     const { replication, volumes } = config;
     return {
       storeId: this.store.storeId,
       boot: BigInt(`0x${bootId.slice(0, 16)}`),
-      disk,
+      disk: ports.disk,
       log: this.log,
       store: this.store,
       link: this.peer,
@@ -293,10 +303,10 @@ export class Site implements SiteControl, SiteParts {
       dataDirectory: join(config.dataDirectory, 'volumes'),
       nowMs: () => this.clock.nowMs(),
       wallMs: () => this.clock.wallMs(),
-      delay: delayMs,
+      delay: delayOn(ports.clock),
       askBlocks: (request) => this.peer.call('blocks', request),
-      random: () => systemRandom.fraction(),
-      randomId,
+      random: () => ports.random.fraction(),
+      randomId: ports.randomId,
       event: (level, code, group, text) => this.event(level, code, group, text),
       failed: (error) => this.fail(error),
       bug: options.bug,
@@ -325,7 +335,7 @@ export class Site implements SiteControl, SiteParts {
       makeGroup: (description) =>
         groups.make({
           ...description,
-          groupId: randomId(),
+          groupId: this.#ports.randomId(),
           preferredSite: description.preferredSite ?? null,
           createdAtMs: this.clock.wallMs(),
         }),
@@ -339,7 +349,7 @@ export class Site implements SiteControl, SiteParts {
       dropGroup: (group, how) => groups.drop(group, how),
       newConfig: (fields): GroupConfig => ({
         ...fields,
-        epochId: randomId(),
+        epochId: this.#ports.randomId(),
         leaseMs: config.replication.leaseMs,
         graceMs: config.replication.graceMs,
       }),
@@ -347,16 +357,20 @@ export class Site implements SiteControl, SiteParts {
       event: (level, code, group, text) => this.event(level, code, group, text),
       recordForcedPromotion: (group, promotion) =>
         store.recordForcedPromotion(group.groupId, { ...promotion, atMs: this.clock.wallMs() }),
-      within: (promise, what) => within(promise, what),
+      within: (promise, what) => within(this.#ports.clock, promise, what),
     };
   }
 }
 
 /** Gives the result of `promise`, or throws ERR_TIMEOUT: what was begun may still be finished. */
-async function within<Result>(promise: Promise<Result>, what: string): Promise<Result> {
+async function within<Result>(
+  clock: Clock,
+  promise: Promise<Result>,
+  what: string,
+): Promise<Result> {
   let cancel = (): void => undefined;
   const late = new Promise<never>((_, reject) => {
-    cancel = systemClock.setTimer(operationMsMax, () => {
+    cancel = clock.setTimer(operationMsMax, () => {
       reject(
         new CasemateError('ERR_TIMEOUT', `${what} took longer than ${operationMsMax} ms`, {
           hint: 'It may still be finished later: `casemate status` shows how it stands.',

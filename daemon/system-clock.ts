@@ -15,13 +15,6 @@ export const systemClock: Clock = {
   },
 };
 
-/** Resolves after so many milliseconds. */
-export function delayMs(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    systemClock.setTimer(ms, resolve);
-  });
-}
-
 /** Wall clock, milliseconds since 1970: for people and recovery points, never for decisions. */
 export function wallClockMs(): number {
   return Date.now();

@@ -3,7 +3,7 @@
  * next one, of all groups together. One write at a time, on files opened with `durableWrites`, so
  * that a write that is done is durable (I1).
  *
- *   idle --schedule--> armed (setImmediate: what arrives in this turn of the event loop shares the
+ *   idle --schedule--> armed (`later`: what arrives in this turn of the event loop shares the
  *   write) --> writing --> durable is reported --> armed again if anybody has more, else idle
  *
  * A batch goes whole into the segment it starts in; if it doesn't fit, the next segment begins and
@@ -41,6 +41,8 @@ export interface LogWriterOptions {
   readonly life: number;
   readonly endLsn: number;
   readonly nowMs: () => number;
+  /** Runs it when all that has arrived by now has been looked at. */
+  readonly later: (run: () => void) => void;
   /** No segment is ready and none is on its way: frees one that only a peer wants, if it can. */
   readonly makeRoom: () => void;
   readonly onFailure: (error: LogError) => void;
@@ -114,7 +116,7 @@ export class LogWriter {
 
   #arm(): void {
     this.#state = 'armed';
-    setImmediate(() => this.#start());
+    this.#options.later(() => this.#start());
   }
 
   #start(): void {

@@ -44,6 +44,8 @@ export interface LogOptions extends OpenLogOptions {
   readonly marks: ReadonlyMap<GroupId, LogMarks>;
   /** A clock that only goes forward, for latencies. */
   readonly nowMs: () => number;
+  /** Runs it after what has arrived in this turn of the event loop; setImmediate if absent. */
+  readonly later?: (run: () => void) => void;
 }
 
 /**
@@ -110,6 +112,7 @@ export class Log {
 
   private constructor(options: LogOptions, segments: Segments, opened: OpenedLog) {
     const { segmentSizeBytes, storeId, commitBytesMax, nowMs } = options;
+    const later = options.later ?? setImmediate;
     const seed = storeCrcSeed(storeId);
     this.#segments = segments;
     this.#segmentSizeBytes = segmentSizeBytes;
@@ -126,6 +129,7 @@ export class Log {
       life: opened.life,
       endLsn: opened.endLsn,
       nowMs,
+      later,
       makeRoom: () => this.#makeRoom(),
       onFailure: (error) => this.#fail(error),
     });

@@ -4,7 +4,7 @@
  * imports better-sqlite3. Calls are synchronous and may wait for the disk: never on the path of a
  * write.
  */
-import { chmodSync, closeSync, constants, fsyncSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, constants, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import SQLite from 'better-sqlite3';
 import { CasemateError } from '../errors.ts';
@@ -21,10 +21,14 @@ export interface DatabaseFormat {
   readonly durability: 'full' | 'normal';
 }
 
+/** Opens or creates the database at a path and brings it to the newest format. */
+export type OpenDatabase = (path: string, format: DatabaseFormat) => Database;
+
 /** How long a file may stay locked by a process that is just ending. */
 const busyMs = 1000;
 
 function createPrivateFile(path: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const file = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
   closeSync(file);
   chmodSync(path, 0o600);
@@ -58,7 +62,8 @@ function migrate(database: Database, path: string, format: DatabaseFormat): void
   })();
 }
 
-function prepare(database: Database, path: string, format: DatabaseFormat): void {
+/** Sets an open database up as the store wants it, checks it, and migrates it. */
+export function prepareDatabase(database: Database, path: string, format: DatabaseFormat): void {
   database.pragma('locking_mode = EXCLUSIVE');
   database.pragma('journal_mode = WAL');
   database.pragma(`synchronous = ${format.durability === 'full' ? 'FULL' : 'NORMAL'}`);
@@ -91,7 +96,7 @@ export function openDatabase(path: string, format: DatabaseFormat): Database {
   let database: Database | undefined;
   try {
     database = new SQLite(path, { timeout: busyMs });
-    prepare(database, path, format);
+    prepareDatabase(database, path, format);
     return database;
   } catch (error) {
     database?.close();

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { Type } from '@sinclair/typebox';
 import { CasemateError } from '../errors.ts';
 import type { SiteEvent } from '../site-status.ts';
-import { type Database, type DatabaseFormat, openDatabase } from './database.ts';
+import { type Database, type DatabaseFormat, type OpenDatabase, openDatabase } from './database.ts';
 import { checkedRow, countSchema } from './rows.ts';
 
 const format: DatabaseFormat = {
@@ -60,14 +60,14 @@ export class EventLog {
   }
 
   /** Opens the events of a data directory; of damaged ones a copy is kept. */
-  static open(directory: string, countMax: number): EventLog {
+  static open(directory: string, countMax: number, open: OpenDatabase = openDatabase): EventLog {
     const path = join(directory, 'events.sqlite');
     try {
-      return new EventLog(openDatabase(path, format), path, countMax);
+      return new EventLog(open(path, format), path, countMax);
     } catch (error) {
       if (!(error instanceof CasemateError) || error.code !== 'ERR_STORE_CORRUPT') throw error;
       setAside(path);
-      return new EventLog(openDatabase(path, format), path, countMax);
+      return new EventLog(open(path, format), path, countMax);
     }
   }
 

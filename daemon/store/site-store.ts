@@ -4,13 +4,18 @@
  * of a write. What is in the log is not repeated here (R1).
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GroupFlags } from '../../replication/core/config.ts';
 import type { GroupId, HistoryPoint, StoreId } from '../../wal/frame.ts';
 import { AcceptorTable, acceptorTableSql } from './acceptor-table.ts';
 import { CheckpointTable, checkpointTableSql, type StoredCheckpoint } from './checkpoint-table.ts';
-import { type Database, type DatabaseFormat, databaseError, openDatabase } from './database.ts';
+import {
+  type Database,
+  type DatabaseFormat,
+  databaseError,
+  type OpenDatabase,
+  openDatabase,
+} from './database.ts';
 import { EventLog } from './event-log.ts';
 import {
   type ExtentKind,
@@ -64,6 +69,8 @@ export interface SiteStoreOptions {
   readonly eventsCountMax: number;
   /** Makes the store's id, once: 32 random hex digits. */
   readonly newId?: () => StoreId;
+  /** Opens a database file; the real thing if absent. */
+  readonly openDatabase?: OpenDatabase;
 }
 
 export class SiteStore {
@@ -122,7 +129,7 @@ export class SiteStore {
       this.#groups.setInconsistent(stage.groupId);
     });
     this.#dropStage = database.transaction((groupId: GroupId) => this.#endStage(groupId));
-    this.events = EventLog.open(options.directory, options.eventsCountMax);
+    this.events = EventLog.open(options.directory, options.eventsCountMax, options.openDatabase);
   }
 
   /**
@@ -131,9 +138,8 @@ export class SiteStore {
    *   ERR_STORE_CORRUPT, ERR_STORE_FOREIGN, ERR_STORE_IN_USE
    */
   static open(options: SiteStoreOptions): SiteStore {
-    mkdirSync(options.directory, { recursive: true, mode: 0o700 });
     const path = join(options.directory, 'store.sqlite');
-    const database = openDatabase(path, format);
+    const database = (options.openDatabase ?? openDatabase)(path, format);
     try {
       return new SiteStore(database, path, options);
     } catch (error) {
