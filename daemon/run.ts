@@ -34,22 +34,30 @@ export async function runSite(config: Config): Promise<void> {
     bug,
     volumeGone: (name) => nbd?.disconnectExport(name),
   });
-  nbd = await serveClients(site, logger.child({ component: 'nbd' }));
-  const api = await serveOperators(site, logger.child({ component: 'api' }));
-  await site.start();
-  logger.info({ api: config.api.listen, nbd: config.nbd.unix }, 'serving');
-  const signal = await stopSignal();
-  logger.info({ signal }, 'stopping');
-  await nbd.close({ graceMs: stopGraceMs });
-  await api.close();
-  await site.close();
+  try {
+    nbd = nbdServer(site, logger.child({ component: 'nbd' }));
+    await listen(nbd, config);
+    const api = await serveOperators(site, logger.child({ component: 'api' }));
+    await site.start();
+    logger.info({ api: config.api.listen, nbd: config.nbd.unix }, 'serving');
+    const signal = await stopSignal();
+    logger.info({ signal }, 'stopping');
+    await nbd.close({ graceMs: stopGraceMs });
+    await api.close();
+  } catch (error) {
+    // A daemon that could not start whole must not stay and serve in part.
+    await nbd?.close({ graceMs: 0 });
+    throw error;
+  } finally {
+    await site.close();
+  }
   logger.info('stopped');
 }
 
-async function serveClients(site: Site, logger: Logger): Promise<NbdServer> {
+function nbdServer(site: Site, logger: Logger): NbdServer {
   const { nbd } = site.config;
   const { connectionsMax, requestsInFlightMax, bytesInFlightMax, replyQueueBytesMax } = nbd;
-  const server = new NbdServer({
+  return new NbdServer({
     exports: site.groups,
     limits: {
       connectionsMax,
@@ -62,10 +70,12 @@ async function serveClients(site: Site, logger: Logger): Promise<NbdServer> {
     logger,
     nowMs: () => site.clock.nowMs(),
   });
+}
+
+async function listen(server: NbdServer, { nbd }: Config): Promise<void> {
   await server.listenUnix(nbd.unix);
   const address = nbd.listen === undefined ? undefined : parseAddress(nbd.listen);
   if (address !== undefined) await server.listenTcp(address.host, address.port);
-  return server;
 }
 
 async function serveOperators(

@@ -28,6 +28,7 @@ import type {
   SiteStatus,
   VolumeStatus,
 } from './site-status.ts';
+import { receivedMemory } from './slab-pool.ts';
 import { siteStatus, volumeStatus } from './status.ts';
 import { SiteStore } from './store/site-store.ts';
 import type { GroupContext } from './volume/group-context.ts';
@@ -301,6 +302,7 @@ export class Site implements SiteControl, SiteParts {
         holdMsMax: config.suspend.maxMs,
       },
       dataDirectory: join(config.dataDirectory, 'volumes'),
+      giveBack: (memory, bytes) => receivedMemory.giveBack(memory, bytes),
       nowMs: () => this.clock.nowMs(),
       wallMs: () => this.clock.wallMs(),
       delay: delayOn(ports.clock),

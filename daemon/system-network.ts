@@ -7,6 +7,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import type { Listener, Network, Stream, StreamEvents } from '../replication/link/network.ts';
 import { type Address, formatAddress, parseAddress } from './config/address.ts';
 import { CasemateError } from './errors.ts';
+import { receivedMemory } from './slab-pool.ts';
 import { adoptSocket, type ByteReceiver, slabReading } from './system-socket.ts';
 
 const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 10_000 } as const;
@@ -71,16 +72,15 @@ function endpoint(address: string): Address {
 }
 
 /**
- * Takes what a socket receives. Frames are kept as slices of it, so every chunk counts as kept:
- * large slabs, given up as a whole when the frames in them are applied, instead of one allocation
- * for each read, which fragments the memory of a site that receives much.
+ * Takes what a socket receives. Frames are kept as slices of it, so every chunk counts as kept
+ * until it is given back: in large slabs, used again when the frames in them are applied.
  */
 class Inlet implements ByteReceiver {
   take: ((chunk: Buffer) => void) | undefined;
 
-  receive(chunk: Buffer): boolean {
+  receive(chunk: Buffer): number {
     this.take?.(chunk);
-    return true;
+    return chunk.length;
   }
 }
 
@@ -133,6 +133,10 @@ class SocketStream implements Stream {
     for (const part of parts) socket.write(part);
     socket.uncork();
     return !socket.writableNeedDrain;
+  }
+
+  giveBack(chunk: Buffer, bytes: number): void {
+    receivedMemory.giveBack(chunk, bytes);
   }
 
   pause(): void {

@@ -6,9 +6,9 @@
 import { type OnReadOpts, Socket } from 'node:net';
 import { ReceiveSlab } from './receive-slab.ts';
 
-/** Takes received bytes; gives true if it has kept slices of them. */
+/** Takes received bytes; gives how many of them it has kept, as slices of the chunk. */
 export interface ByteReceiver {
-  receive(chunk: Buffer): boolean;
+  receive(chunk: Buffer): number;
 }
 
 /**
@@ -34,7 +34,8 @@ export function slabReading(receiver: ByteReceiver): OnReadOpts & { buffer: () =
   return {
     buffer: () => slab.space,
     callback: (bytes) => {
-      if (receiver.receive(slab.chunk(bytes))) slab.keep(bytes);
+      const keptBytes = receiver.receive(slab.chunk(bytes));
+      if (keptBytes > 0) slab.keep(bytes, keptBytes);
       return true;
     },
   };

@@ -13,6 +13,7 @@ export type DiskPurpose =
   | 'write-superblock'
   | 'apply-data'
   | 'read-data'
+  | 'write-back'
   | 'sync-data'
   | 'punch-hole'
   | 'resize-data'
@@ -59,6 +60,12 @@ export interface DiskFile {
    * much less in one call.
    */
   writeMany(writes: readonly PositionedWrite[], purpose: DiskPurpose): Promise<void>;
+  /**
+   * Brings what was written to the range before to the device, and waits for it. No promise that
+   * it is on stable storage: `sync` follows, and has less to do. An error is final, as one of
+   * `sync` is.
+   */
+  writeBack(offsetBytes: number, lengthBytes: number): Promise<void>;
   /** fdatasync: what was written before is on stable storage when this resolves. */
   sync(purpose: DiskPurpose): Promise<void>;
   /** Frees the range; it reads as zeros afterwards. The size stays. */

@@ -248,6 +248,8 @@ export class LogWriter {
 
   async #write(batch: Batch): Promise<void> {
     const { nowMs, segmentSizeBytes, onFailure } = this.#options;
+    // Frames were handed to the link while they were taken: it sends them before the disk is asked.
+    await null;
     const startedMs = nowMs();
     try {
       const offset = batch.startLsn % segmentSizeBytes;

@@ -23,14 +23,17 @@ export interface PendingRecord {
   readonly sequence: number;
   readonly offsetBytes: number;
   readonly endBytes: number;
+  /** Nobody else looks at its payload: it may be given back when the record is removed. */
+  readonly givenBack: boolean;
   state: 'waiting' | 'started' | 'applied';
   /** The number of the last read that had begun when the record was applied. */
   appliedAfterRead: number;
 }
 
 export class PendingRecords {
-  /** A queue with its head at `#head`; compacted now and then. */
-  #list: PendingRecord[] = [];
+  readonly #giveBack: (record: LogRecord) => void;
+  /** A queue with its head at `#head`, nothing before it; compacted now and then. */
+  #list: (PendingRecord | undefined)[] = [];
   #head = 0;
   #firstWaiting = 0;
   readonly #slots = new Uint32Array(slotCount);
@@ -55,6 +58,11 @@ export class PendingRecords {
   /** Checksums that blocks will have which are being changed in part, until they are kept. */
   readonly comingChecksums = new Map<number, number>();
 
+  /** `giveBack` is called with records that are removed, if they were added so. */
+  constructor(giveBack: (record: LogRecord) => void) {
+    this.#giveBack = giveBack;
+  }
+
   /** Payload bytes that the list keeps in memory. */
   get bytes(): number {
     return this.#bytes;
@@ -73,7 +81,7 @@ export class PendingRecords {
     return Number.POSITIVE_INFINITY;
   }
 
-  add(record: LogRecord, sequence: number): void {
+  add(record: LogRecord, sequence: number, givenBack: boolean): void {
     const endBytes = record.offsetBytes + record.lengthBytes;
     const { offsetBytes } = record;
     const pending: PendingRecord = {
@@ -81,6 +89,7 @@ export class PendingRecords {
       sequence,
       offsetBytes,
       endBytes,
+      givenBack,
       state: 'waiting',
       appliedAfterRead: 0,
     };
@@ -95,9 +104,13 @@ export class PendingRecords {
 
   /** The first `count` waiting records are being applied from now on. */
   start(count: number): PendingRecord[] {
-    const started = this.#list.slice(this.#firstWaiting, this.#firstWaiting + count);
-    assert.equal(started.length, count, 'only waiting records are started');
-    for (const pending of started) pending.state = 'started';
+    const started: PendingRecord[] = [];
+    for (let ahead = 0; ahead < count; ahead += 1) {
+      const pending = this.waiting(ahead);
+      assert(pending !== undefined, 'only waiting records are started');
+      pending.state = 'started';
+      started.push(pending);
+    }
     this.#firstWaiting += count;
     return started;
   }
@@ -158,7 +171,9 @@ export class PendingRecords {
       if (pending === undefined || pending.state !== 'applied') break;
       if (pending.appliedAfterRead >= oldestRead) break;
       this.#count(pending, -1);
+      this.#list[this.#head] = undefined;
       this.#head += 1;
+      if (pending.givenBack) this.#giveBack(pending.record);
     }
     if (this.#head < 1024 && this.#head < this.#list.length) return;
     if (this.#head * 2 < this.#list.length) return;

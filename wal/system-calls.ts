@@ -15,6 +15,9 @@ import koffi from 'koffi';
 const library = koffi.load(null);
 const fallocate = library.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
 const lseek = library.func('int64_t lseek(int fd, int64_t offset, int whence)');
+const syncFileRange = library.func(
+  'int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)',
+);
 const preadv2 = optionalPreadv2();
 const system = library.func(
   'int64_t syscall(int64_t n, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e)',
@@ -24,6 +27,7 @@ const fallocateKeepSize = 1;
 const fallocatePunchHole = 2;
 const seekData = 3;
 const seekHole = 4;
+const writeAndWait = 1 | 2 | 4; // SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE, _WAIT_AFTER
 const readWithoutWaiting = 8; // RWF_NOWAIT
 
 /** {fd, events and revents} for poll: the other side has closed, seen without reading. */
@@ -75,6 +79,20 @@ export function hasHungUp(fd: number): boolean {
 export function punchHole(fd: number, offsetBytes: number, lengthBytes: number) {
   const mode = fallocatePunchHole | fallocateKeepSize;
   return callInThread(fallocate, [fd, mode, offsetBytes, lengthBytes]);
+}
+
+/** Writes dirty pages of a range to the device; the code is ENOSYS where there is no such call. */
+export async function writeBackRange(
+  fd: number,
+  offsetBytes: number,
+  lengthBytes: number,
+): Promise<CallResult> {
+  const parameters = [fd, offsetBytes, lengthBytes, writeAndWait];
+  const value = await callOnceInThread(syncFileRange, parameters);
+  if (value >= 0) return { value, code: undefined };
+  // An error of the device is told once: when the second call knows nothing of it, it was that.
+  const repeated = repeatForErrno(syncFileRange, parameters);
+  return repeated.code === undefined ? { value: -1, code: 'EIO' } : repeated;
 }
 
 /** First byte at or after the offset that is data; the code is ENXIO when there is none. */

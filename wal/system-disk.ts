@@ -16,7 +16,7 @@ import type {
   PositionedWrite,
 } from './disk.ts';
 import { DiskError, type DiskOperation } from './disk-error.ts';
-import { findData, findHole, punchHole, readWithoutWait } from './system-calls.ts';
+import { findData, findHole, punchHole, readWithoutWait, writeBackRange } from './system-calls.ts';
 import {
   batchErrorName,
   type PositionedBuffer,
@@ -79,6 +79,7 @@ export class SystemDiskFile implements DiskFile {
   readonly #fd: number;
   #readsCached = true;
   #punchesHoles = true;
+  #writesBack = true;
 
   constructor(path: string, fd: number) {
     this.path = path;
@@ -174,6 +175,13 @@ export class SystemDiskFile implements DiskFile {
       const left = result === 0 ? write.buffer : write.buffer.subarray(result);
       await this.write([left], write.offsetBytes + result, purpose);
     }
+  }
+
+  async writeBack(offsetBytes: number, lengthBytes: number): Promise<void> {
+    if (!this.#writesBack) return;
+    const { code } = await writeBackRange(this.#fd, offsetBytes, lengthBytes);
+    if (code === 'ENOSYS' || code === 'EINVAL' || code === 'ESPIPE') this.#writesBack = false;
+    else if (code !== undefined) throw new DiskError(code, this.path, 'write-back');
   }
 
   sync(purpose: DiskPurpose): Promise<void> {

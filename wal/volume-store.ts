@@ -29,6 +29,7 @@ import type { Disk, DiskFile, FileExtent } from './disk.ts';
 import { DiskError, isOutOfSpace } from './disk-error.ts';
 import { type LogRecord, recordKind } from './frame.ts';
 import { PendingRecords, patchExtents } from './pending-records.ts';
+import { WriteBack } from './write-back.ts';
 
 /** How long a full disk is left alone before the write is tried again. */
 const fullDiskRetryMs = 1000;
@@ -59,6 +60,8 @@ export interface VolumeStoreOptions {
    * to a client, and merges what lies side by side.
    */
   readonly gatherMs: number;
+  /** The payload of a record that was committed as `givenBack` is not looked at any more. */
+  readonly giveBack?: (record: LogRecord) => void;
   /** Where bad blocks are healed from; absent: nowhere. */
   readonly fetchBlocks?: FetchBlocks;
   readonly onHealing?: (report: HealingReport) => void;
@@ -74,11 +77,12 @@ export class VolumeStore {
   readonly #options: VolumeStoreOptions;
   readonly #file: DiskFile;
   readonly #checksums: BlockChecksums;
-  readonly #pending = new PendingRecords();
+  readonly #pending: PendingRecords;
   readonly #writer: DataWriter;
   readonly #reader: DataReader;
   readonly #healing: BlockHealing;
   readonly #between: BetweenWaves[] = [];
+  readonly #writeBack: WriteBack;
   #sizeBytes: number;
   #applying: Promise<void> | undefined;
   #lastSync: Promise<void> = Promise.resolve();
@@ -92,6 +96,7 @@ export class VolumeStore {
     this.#options = options;
     this.#file = file;
     this.#checksums = checksums;
+    this.#pending = new PendingRecords(options.giveBack ?? (() => undefined));
     this.#sizeBytes = options.sizeBytes;
     const retryWhenFull = <T>(call: () => Promise<T>): Promise<T> => this.#retryWhenFull(call);
     const parts = { file, checksums, pending: this.#pending, retryWhenFull };
@@ -109,6 +114,7 @@ export class VolumeStore {
       mend: (bad) => this.#healing.mend(bad),
     });
     this.#reader = new DataReader(parts);
+    this.#writeBack = new WriteBack(file);
   }
 
   /**
@@ -154,13 +160,14 @@ export class VolumeStore {
 
   /**
    * Takes committed records of this volume (write, writeZeroes, trim), in order; `sequence` is the
-   * last one of their frame. They are visible to reads from now on.
+   * last one of their frame. They are visible to reads from now on. `givenBack`: nobody else looks
+   * at their payloads any more.
    */
-  commit(records: readonly LogRecord[], sequence: number): void {
+  commit(records: readonly LogRecord[], sequence: number, givenBack = false): void {
     for (const record of records) {
       assert(record.kind <= recordKind.trim, 'only records that change data are applied');
       assert(record.offsetBytes + record.lengthBytes <= this.#sizeBytes, 'within the volume');
-      if (record.lengthBytes > 0) this.#pending.add(record, sequence);
+      if (record.lengthBytes > 0) this.#pending.add(record, sequence, givenBack);
     }
     if (this.#applying === undefined && this.#pending.waiting(0) !== undefined) {
       this.#applying = this.#applyAll();
@@ -298,6 +305,9 @@ export class VolumeStore {
         if (this.#pending.waiting(0) === undefined || !this.#mayGoOn()) continue;
         await this.#gather();
         const plan = planWave(this.#pending);
+        for (const { offsetBytes, endBytes } of plan.bodies) {
+          this.#writeBack.note(offsetBytes, endBytes);
+        }
         const started = this.#pending.start(plan.count);
         await this.#writer.apply(plan);
         this.#healing.overwritten(plan.bodies);
@@ -351,6 +361,7 @@ export class VolumeStore {
   async #syncOnce(): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
     this.#assertOpen();
+    await this.#writeBack.run(() => this.#mayGoOn());
     await this.#retryWhenFull(() => this.#checksums.flush());
     const syncs = [this.#file.sync('sync-data'), this.#checksums.sync()];
     for (const result of await Promise.allSettled(syncs)) {

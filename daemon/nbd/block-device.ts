@@ -35,7 +35,7 @@ export interface BlockRequest {
   readonly command: BlockCommand;
   readonly offsetBytes: number;
   readonly lengthBytes: number;
-  /** write: the data, slices of receive buffers that stay valid and unchanged for ever. */
+  /** write: the data, slices of receive buffers that stay as they are until they are given back. */
   readonly payload: readonly Buffer[];
   /** writeZeroes: keep the range allocated (NBD_CMD_FLAG_NO_HOLE). */
   readonly noHole: boolean;

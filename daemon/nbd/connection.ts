@@ -76,11 +76,11 @@ export class Connection {
     return this.#phase.kind === 'negotiating';
   }
 
-  receive(chunk: Buffer): boolean {
+  receive(chunk: Buffer): number {
     const phase = this.#phase;
     if (phase.kind === 'transmission') return phase.transmission.receive(chunk);
     if (phase.kind === 'negotiating') return this.#negotiate(phase.negotiation, chunk);
-    return false;
+    return 0;
   }
 
   /** Finishes what is in flight, refuses what still comes, then closes. */
@@ -123,7 +123,7 @@ export class Connection {
     this.drop(reason);
   }
 
-  #negotiate(negotiation: Negotiation, chunk: Buffer): boolean {
+  #negotiate(negotiation: Negotiation, chunk: Buffer): number {
     const outcome = negotiation.receive(chunk);
     switch (outcome.kind) {
       case 'more':
@@ -131,18 +131,16 @@ export class Connection {
         if (this.#socket.writableLength > this.#host.limits.replyQueueBytesMax) {
           this.drop('options are sent, but their answers not taken');
         }
-        return false;
+        return 0;
       case 'aborted':
         this.#leave();
-        return false;
+        return 0;
       case 'drop':
         this.drop(outcome.reason);
-        return false;
+        return 0;
       case 'transmission':
         this.#enter(outcome.negotiated);
-        return outcome.position < chunk.length
-          ? this.receive(chunk.subarray(outcome.position))
-          : false;
+        return outcome.position < chunk.length ? this.receive(chunk.subarray(outcome.position)) : 0;
       default: {
         const never: never = outcome;
         throw new Error(`no such outcome ${String(never)}`);

@@ -5,7 +5,7 @@
  *        └─────> payload that nobody wants (counted, not kept) ──> header
  *
  * A payload is never copied or joined: it is an array of slices of the chunks that it came in. The
- * chunks therefore belong to the payload from then on (`keptSlices` tells their owner so).
+ * chunks therefore belong to the payload from then on (`keptBytes` tells their owner so).
  */
 import { requestHeaderBytes, requestMagic } from './constants.ts';
 
@@ -53,7 +53,7 @@ export class RequestParser implements RequestHeader {
   #payloadBytes = 0;
   #keep = false;
   #stopped = false;
-  #keptSlices = 0;
+  #keptBytes = 0;
   #heldBytes = 0;
 
   constructor(sink: RequestSink) {
@@ -70,11 +70,9 @@ export class RequestParser implements RequestHeader {
     return this.#heldBytes;
   }
 
-  /**
-   * How many slices of chunks have been kept so far: the chunk of a call that raised it is taken.
-   */
-  get keptSlices(): number {
-    return this.#keptSlices;
+  /** How many bytes of chunks have been kept so far, as slices of them. */
+  get keptBytes(): number {
+    return this.#keptBytes;
   }
 
   /**
@@ -102,7 +100,7 @@ export class RequestParser implements RequestHeader {
     const taken = Math.min(this.#payloadBytes, chunk.length - at);
     if (this.#keep) {
       this.#slices.push(chunk.subarray(at, at + taken));
-      this.#keptSlices += 1;
+      this.#keptBytes += taken;
       this.#heldBytes += taken;
     }
     this.#payloadBytes -= taken;

@@ -9,6 +9,7 @@
  */
 import type { Socket } from 'node:net';
 import { hasHungUp } from '../../wal/system-calls.ts';
+import { receivedMemory } from '../slab-pool.ts';
 import { socketDescriptor } from '../system-socket.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import {
@@ -129,13 +130,12 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     );
   }
 
-  /** Takes received bytes; gives true if slices of the chunk are kept. */
-  receive(chunk: Buffer): boolean {
-    if (!this.#connected || this.#intake === 'stopped') return false;
-    const keptBefore = this.#parser.keptSlices;
-    this.#parse(chunk);
+  /** Takes received bytes; gives how many of them are kept. */
+  receive(chunk: Buffer): number {
+    if (!this.#connected || this.#intake === 'stopped') return 0;
+    const keptBytes = this.#parse(chunk);
     this.#endTurn();
-    return this.#waitingBytes !== undefined || this.#parser.keptSlices !== keptBefore;
+    return keptBytes;
   }
 
   takeTurn(): void {
@@ -147,7 +147,8 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     const waiting = this.#waitingBytes;
     if (waiting !== undefined && this.takesRequests) {
       this.#waitingBytes = undefined;
-      this.#parse(waiting);
+      const keptBytes = this.#parse(waiting);
+      receivedMemory.giveBack(waiting, waiting.length - keptBytes);
     }
     this.#endTurn();
   }
@@ -239,12 +240,17 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     this.#host.turns.add(this);
   }
 
-  #parse(chunk: Buffer): void {
+  /** Gives how many bytes of the chunk are kept, as payloads or because they have to wait. */
+  #parse(chunk: Buffer): number {
     this.#parsing = true;
     this.#receivedAtMs = this.#host.nowMs();
+    const keptBefore = this.#parser.keptBytes;
     const end = this.#parser.parse(chunk, 0);
     this.#parsing = false;
-    if (end < chunk.length && this.#intake !== 'stopped') this.#waitingBytes = chunk.subarray(end);
+    const payloadBytes = this.#parser.keptBytes - keptBefore;
+    if (end === chunk.length || this.#intake === 'stopped') return payloadBytes;
+    this.#waitingBytes = chunk.subarray(end);
+    return payloadBytes + this.#waitingBytes.length;
   }
 
   /** Sends what was gathered, then sees whether the socket may be read on. */

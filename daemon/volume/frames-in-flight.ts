@@ -10,6 +10,8 @@ import type { WritePart } from './write-part.ts';
 
 export interface FrameInFlight {
   readonly frame: Frame;
+  /** It came from the peer: it is sent nowhere. */
+  readonly received: boolean;
   /** The requests answered by this frame's commit; replaced when a returning origin is found. */
   parts: readonly WritePart[];
   readonly formedAtMs: number;
@@ -38,13 +40,20 @@ export class FramesInFlight {
   }
 
   /** Adds the next frame; its records follow those that are there without a gap. */
-  push(frame: Frame, parts: readonly WritePart[], nowMs: number): FrameInFlight {
+  push(frame: Frame, parts: readonly WritePart[], nowMs: number, received = false): FrameInFlight {
     const last = this.#frames.last();
     assert(
       last === undefined || frame.firstSequence === last.frame.lastSequence + 1,
       'frames in flight follow each other without a gap (I2)',
     );
-    const entry = { frame, parts, formedAtMs: nowMs, durableAtMs: 0, peerDurableAtMs: 0 };
+    const entry = {
+      frame,
+      received,
+      parts,
+      formedAtMs: nowMs,
+      durableAtMs: 0,
+      peerDurableAtMs: 0,
+    };
     this.#frames.push(entry);
     this.#bytes += frame.sizeBytes;
     return entry;

@@ -9,6 +9,7 @@ import type { EpochId, StoreId } from '../../wal/frame.ts';
 import type { Log } from '../../wal/log.ts';
 import type { PeerCallParameters, PeerCallResult } from '../peer-calls.ts';
 import type { SiteStore } from '../store/site-store.ts';
+import type { GiveBack } from './given-back.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 
 /** The part of the link that groups use. */
@@ -40,6 +41,8 @@ export interface GroupContext {
   readonly times: CoreTimes;
   readonly limits: GroupLimits;
   readonly dataDirectory: string;
+  /** Received memory that nobody looks at any more. */
+  readonly giveBack: GiveBack;
   /** Monotonic clock, milliseconds. */
   nowMs(): number;
   /** Wall clock, milliseconds since 1970. */

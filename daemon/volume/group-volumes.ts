@@ -34,6 +34,7 @@ export interface GroupVolumesHost {
 
 interface Committed {
   readonly frame: Frame;
+  readonly givenBack: boolean;
   readonly done: () => void;
 }
 
@@ -104,21 +105,21 @@ export class GroupVolumes {
 
   /**
    * A frame is committed: its records take effect, then `done` is called; in the same tick unless
-   * this frame or one before it changes the table.
+   * this frame or one before it changes the table. `givenBack`: nobody else looks at its payloads.
    */
-  commit(frame: Frame, done: () => void): void {
+  commit(frame: Frame, givenBack: boolean, done: () => void): void {
     if (this.#busy) {
-      this.#waiting.push({ frame, done });
+      this.#waiting.push({ frame, givenBack, done });
       return;
     }
-    const later = this.#process(frame);
+    const later = this.#process(frame, givenBack);
     if (later === undefined) {
       this.#processed = frame.lastSequence;
       done();
       return;
     }
     this.#busy = true;
-    this.#finish(later, { frame, done });
+    this.#finish(later, { frame, givenBack, done });
   }
 
   /** All records up to here are in effect: readable, in the data files or on their way there. */
@@ -193,14 +194,14 @@ export class GroupVolumes {
           if (this.#busy) return;
           const next = this.#waiting.shift();
           if (next === undefined) return;
-          this.commit(next.frame, next.done);
+          this.commit(next.frame, next.givenBack, next.done);
         }
       },
       (error: unknown) => this.#host.failed(error),
     );
   }
 
-  #process(frame: Frame): Promise<void> | undefined {
+  #process(frame: Frame, givenBack: boolean): Promise<void> | undefined {
     const { records } = frame;
     const first = records[0];
     if (first === undefined) return undefined;
@@ -209,17 +210,17 @@ export class GroupVolumes {
       (record) => record.volume === first.volume && record.kind <= recordKind.trim,
     );
     if (plain) {
-      this.#byNumber.get(first.volume)?.store.commit(records, frame.lastSequence);
+      this.#byNumber.get(first.volume)?.store.commit(records, frame.lastSequence, givenBack);
       return undefined;
     }
     if (records.every((record) => record.kind <= recordKind.trim)) {
-      this.#commitByVolume(records, frame.lastSequence);
+      this.#commitByVolume(records, frame.lastSequence, givenBack);
       return undefined;
     }
     return this.#processTable(frame);
   }
 
-  #commitByVolume(records: readonly LogRecord[], sequence: number): void {
+  #commitByVolume(records: readonly LogRecord[], sequence: number, givenBack: boolean): void {
     const byVolume = new Map<number, LogRecord[]>();
     for (const record of records) {
       const list = byVolume.get(record.volume);
@@ -227,7 +228,7 @@ export class GroupVolumes {
       else list.push(record);
     }
     for (const [volume, list] of byVolume) {
-      this.#byNumber.get(volume)?.store.commit(list, sequence);
+      this.#byNumber.get(volume)?.store.commit(list, sequence, givenBack);
     }
   }
 

@@ -19,6 +19,7 @@ import { type BlockRequest, blockError } from '../nbd/block-device.ts';
 import { ForwardedRequests } from './forwarded-requests.ts';
 import { summarise } from './frame-summary.ts';
 import { FramesInFlight } from './frames-in-flight.ts';
+import { letGo } from './given-back.ts';
 import { GroupAppender } from './group-appender.ts';
 import type { GroupChanges } from './group-changes.ts';
 import type { GroupContext } from './group-context.ts';
@@ -467,7 +468,7 @@ export class Group implements VolumeHost {
     const frame = this.#received;
     assert(frame !== undefined, 'a frame is accepted while it is being looked at');
     this.#appender.appendReceived(frame);
-    this.#inFlight.push(frame, this.desk.find(frame), this.#context.nowMs());
+    this.#inFlight.push(frame, this.desk.find(frame), this.#context.nowMs(), true);
   }
 
   #commit(sequence: number): void {
@@ -478,7 +479,7 @@ export class Group implements VolumeHost {
       this.counters.committed(entry, this.#view.inSyncWithPeer, this.#context.nowMs());
       this.history.committed(frame);
       const callbacks = this.#appender.takeCommitCallbacks(frame.lastSequence);
-      this.volumes.commit(frame, () => {
+      this.volumes.commit(frame, letGo(entry, this.#context.giveBack), () => {
         for (const part of parts) this.desk.settle(part, blockError.none);
         for (const done of callbacks) done();
       });

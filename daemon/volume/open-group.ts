@@ -11,6 +11,7 @@ import type { RecoveredLogGroup } from '../../wal/group-recovery.ts';
 import { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import { VolumeStore } from '../../wal/volume-store.ts';
 import type { StoredCheckpoint, StoredGroup } from '../store/site-store.ts';
+import { giveBackPayload } from './given-back.ts';
 import { Group } from './group.ts';
 import { GroupChanges } from './group-changes.ts';
 import type { GroupContext } from './group-context.ts';
@@ -146,7 +147,7 @@ async function replayLog(
     const frames = await context.log.readFrames(groupId, position, replayBytes);
     for (const frame of frames) {
       if (frame.lastSequence <= points.commit) {
-        await new Promise<void>((resolve) => volumes.commit(frame, resolve));
+        await new Promise<void>((resolve) => volumes.commit(frame, false, resolve));
         replayed.push(pointOnly(frame));
       } else {
         tail.push(frame);
@@ -199,6 +200,7 @@ function groupVolumesHost(options: OpenGroupOptions): {
         },
         delay: (ms) => context.delay(ms),
         gatherMs: applyGatherMs,
+        giveBack: (record) => giveBackPayload(record, context.giveBack),
         fetchBlocks: async (offsetBytes, lengthBytes) =>
           group && (await fetchBlocks(context, group, { volume, offsetBytes, lengthBytes })),
         onHealing: (report) => healing.take(report),

@@ -26,7 +26,7 @@
  *               data
  */
 import assert from 'node:assert/strict';
-import { ChunkQueue } from './chunk-queue.ts';
+import { ChunkQueue, type GiveBack } from './chunk-queue.ts';
 import { LinkFormatError } from './errors.ts';
 import { readNumber, writeNumber } from './wire-format.ts';
 
@@ -95,8 +95,8 @@ export function encodeForward(request: ForwardRequest): Buffer[] {
 }
 
 /** @throws LinkFormatError when the body is not what the table says. */
-export function decodeForward(body: readonly Buffer[]): ForwardRequest {
-  const queue = queueOf(body, requestBytes);
+export function decodeForward(body: readonly Buffer[], giveBack: GiveBack): ForwardRequest {
+  const queue = queueOf(body, requestBytes, giveBack);
   const head = queue.takeContiguous(requestBytes);
   const command = commands.get(head.readUInt8(8));
   if (command === undefined) throw new LinkFormatError('forward: unknown command');
@@ -170,8 +170,8 @@ export function decodeForwardReply(body: readonly Buffer[]): ForwardReply {
   };
 }
 
-function queueOf(body: readonly Buffer[], lengthBytesMin: number): ChunkQueue {
-  const queue = new ChunkQueue();
+function queueOf(body: readonly Buffer[], lengthBytesMin: number, giveBack?: GiveBack): ChunkQueue {
+  const queue = new ChunkQueue(giveBack);
   for (const slice of body) queue.push(slice);
   if (queue.sizeBytes < lengthBytesMin) throw new LinkFormatError('forward: ends too early');
   return queue;

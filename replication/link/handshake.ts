@@ -65,7 +65,7 @@ type HandshakeState =
 
 export class Handshake {
   readonly #options: HandshakeOptions;
-  readonly #received = new ChunkQueue();
+  readonly #received: ChunkQueue;
   #state: HandshakeState = { kind: 'awaiting-greeting' };
   readonly #cancelTimer: () => void;
 
@@ -73,6 +73,7 @@ export class Handshake {
   constructor(options: HandshakeOptions) {
     this.#options = options;
     const { stream, clock, timeoutMs, role } = options;
+    this.#received = new ChunkQueue((chunk, bytes) => stream.giveBack(chunk, bytes));
     this.#cancelTimer = clock.setTimer(timeoutMs, () => this.#onTimeout());
     stream.attach({
       data: (chunk) => this.#onData(chunk),

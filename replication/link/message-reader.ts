@@ -137,7 +137,7 @@ function takeMessage(queue: ChunkQueue, header: MessageHeader): LinkMessage {
     const slices = queue.take(header.bodyBytes);
     checkBody(slices, header);
     return header.type === messageType.forward
-      ? { kind: 'forward', session, request: decodeForward(slices) }
+      ? { kind: 'forward', session, request: decodeForward(slices, queue.giveBack) }
       : { kind: 'forwardReply', session, reply: decodeForwardReply(slices) };
   }
   const body = queue.takeContiguous(header.bodyBytes);
@@ -167,14 +167,19 @@ function decodeBody(header: MessageHeader, body: Buffer): LinkMessage {
     case messageType.pair:
       return { kind: 'pair', session, message: decodePairDocument(body) };
     case messageType.call:
-      return { kind: 'call', id: session, ...decodeCall(body) };
+      return { kind: 'call', id: session, ...decodeCall(kept(body)) };
     case messageType.result:
-      return { kind: 'result', id: session, value: unpackDocument(body) };
+      return { kind: 'result', id: session, value: unpackDocument(kept(body)) };
     case messageType.callError:
       return { kind: 'callError', id: session, ...decodeCallError(body) };
     default:
       throw new LinkFormatError(`message type ${header.type} has no reader`);
   }
+}
+
+/** Byte strings of a document are slices of it and live as long as the document does. */
+function kept(body: Buffer): Buffer {
+  return Buffer.from(body);
 }
 
 function decodeCall(body: Buffer): { method: string; parameters: unknown } {

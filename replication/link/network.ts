@@ -7,7 +7,10 @@
  */
 
 export interface StreamEvents {
-  /** Bytes arrived. The chunk belongs to the receiver and is never written to again. */
+  /**
+   * Bytes arrived. The chunk belongs to the receiver and is not written to again before the
+   * receiver has given all of it back (`Stream.giveBack`), which it need not.
+   */
   data(chunk: Buffer): void;
   /** What was queued when `write` said false has been handed over. */
   drained(): void;
@@ -27,6 +30,8 @@ export interface Stream {
    * False: more is queued than the stream likes, `drained` will follow. Never calls back.
    */
   write(buffers: readonly Buffer[]): boolean;
+  /** `bytes` of a chunk, or of slices of it, are not looked at any more: their memory is free. */
+  giveBack(chunk: Buffer, bytes: number): void;
   /** Stops (or goes on with) reading: the peer is slowed down by TCP. */
   pause(): void;
   resume(): void;

@@ -1,7 +1,9 @@
 /**
  * The daemon as a process: orderly stops, wrong neighbours, the life of a volume by its command.
  */
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { TestPair } from '../support/pair.ts';
@@ -32,6 +34,18 @@ t.test('a second daemon on the same data directory is refused', async (t) => {
   const second = await pair.a.tryCli('run');
   t.not(second.code, 0);
   t.match(`${second.stderr}${second.stdout}`, /in use|another/i, 'it says why');
+});
+
+t.test('a daemon whose API port is taken ends, and does not serve in part', async (t) => {
+  const pair = await TestPair.make({ directory: scratchDirectory(t) });
+  t.teardown(() => pair.stop());
+  const other = createServer().listen(Number(new URL(pair.a.apiUrl).port), '127.0.0.1');
+  t.teardown(() => other.close());
+  await once(other, 'listening');
+  const refused = await pair.a.tryCli('run');
+  t.not(refused.code, 0);
+  t.match(refused.stderr, /ERR_API_LISTEN/);
+  t.notOk(existsSync(pair.a.socketPath), 'nothing is left of its NBD server');
 });
 
 t.test('a peer of another cluster is refused, and both sites say so', async (t) => {

@@ -414,6 +414,13 @@ class SimulatedFile implements DiskFile {
     }
   }
 
+  /** The device may have the range or not after it, as without it: nothing is promised. */
+  writeBack(): Promise<void> {
+    this.#assertOpen();
+    const nothing = (): void => undefined;
+    return this.#disk.call('write-back', this.path, [], nothing, nothing);
+  }
+
   sync(purpose: DiskPurpose): Promise<void> {
     this.#assertOpen();
     const covered = this.#disk.lastChangeId;

@@ -78,6 +78,8 @@ async function manyWritesCases(t: Test, disk: Disk, directory: string): Promise<
   for (let batch = 0; batch < 30; batch += 1) {
     t.same(await readAt(file, batch * 16, 16), Buffer.alloc(16, batch), 'batches at the same time');
   }
+  await file.writeBack(0, farBytes * 2);
+  t.equal((await readAt(file, farBytes + 25, 1))[0], 2, 'writing back changes nothing');
   await file.close();
 }
 
