@@ -48,6 +48,10 @@ const callsWaiting: (() => void)[] = [];
 const ioVector = new BigUint64Array(2);
 const ioVectorAddress = Number(koffi.address(ioVector));
 
+/** The one `struct timespec` that aioEventsWithin uses: {seconds, nanoseconds}. */
+const timeout = new BigInt64Array(2);
+const timeoutAddress = koffi.address(timeout);
+
 export type CallResult =
   | { readonly value: number; readonly code: undefined }
   | { readonly value: -1; readonly code: string };
@@ -128,6 +132,23 @@ export async function aioSubmit(
   const address = koffi.address(pointers);
   const result = await callOnceInThread(system, [aioCalls.submit, context, count, address, 0, 0]);
   return Math.max(0, result);
+}
+
+/** The same without a worker thread: for writes past the page cache, which it does not wait for. */
+export function aioSubmitNow(context: bigint, count: number, pointers: BigUint64Array): number {
+  if (aioCalls === undefined) return 0;
+  return Math.max(
+    0,
+    Number(system(aioCalls.submit, context, count, koffi.address(pointers), 0, 0)),
+  );
+}
+
+/** Takes the event of one write, waiting for it in this thread for `timeoutNs` at most. */
+export function aioEventsWithin(context: bigint, timeoutNs: number, events: DataView): number {
+  if (aioCalls === undefined) return 0;
+  timeout[1] = BigInt(timeoutNs);
+  const address = koffi.address(new Uint8Array(events.buffer));
+  return Math.max(0, Number(system(aioCalls.getEvents, context, 1, 1, address, timeoutAddress)));
 }
 
 /** Takes the events of writes that have ended; with `wait`, all that are asked for. */

@@ -17,6 +17,7 @@ import type {
 } from './disk.ts';
 import { DiskError, type DiskOperation } from './disk-error.ts';
 import { findData, findHole, punchHole, readWithoutWait, writeBackRange } from './system-calls.ts';
+import { DirectWriter } from './system-direct-write.ts';
 import {
   batchErrorName,
   type PositionedBuffer,
@@ -28,18 +29,17 @@ import {
 const buffersPerCallMax = 1024;
 /** Fewer writes than this are cheaper one by one (`system-write-batch.ts` has the figures). */
 const batchedWritesMin = 3;
+/** One for all files: only the log writes durably, one write after the other. */
+let directWriter: DirectWriter | undefined;
 const zeroChunk = Buffer.alloc(1024 * 1024);
 
 export class SystemDisk implements Disk {
   async open(path: string, options: OpenOptions): Promise<DiskFile> {
     const { O_RDWR, O_CREAT, O_DSYNC } = fs.constants;
     const flags = O_RDWR | (options.create ? O_CREAT : 0) | (options.durableWrites ? O_DSYNC : 0);
-    return new Promise((resolve, reject) => {
-      fs.open(path, flags, 0o600, (error, fd) => {
-        if (error) reject(diskError(error, path, 'open'));
-        else resolve(new SystemDiskFile(path, fd));
-      });
-    });
+    const fd = await openFile(path, flags);
+    if (!options.durableWrites) return new SystemDiskFile(path, fd);
+    return new SystemDiskFile(path, fd, await openDirect(path));
   }
 
   async list(directory: string): Promise<string[]> {
@@ -77,13 +77,16 @@ export class SystemDisk implements Disk {
 export class SystemDiskFile implements DiskFile {
   readonly path: string;
   readonly #fd: number;
+  readonly #directFd: number | undefined;
   #readsCached = true;
   #punchesHoles = true;
   #writesBack = true;
 
-  constructor(path: string, fd: number) {
+  /** `directFd` is the same file, opened to write past the page cache. */
+  constructor(path: string, fd: number, directFd?: number) {
     this.path = path;
     this.#fd = fd;
+    this.#directFd = directFd;
   }
 
   /** False: punched ranges are written with zeros instead and keep their space. */
@@ -123,9 +126,31 @@ export class SystemDiskFile implements DiskFile {
     return false;
   }
 
-  write(buffers: readonly Buffer[], offsetBytes: number, purpose: DiskPurpose): Promise<void> {
-    const first = buffers[0];
-    if (first === undefined) return Promise.resolve();
+  async write(
+    buffers: readonly Buffer[],
+    offsetBytes: number,
+    purpose: DiskPurpose,
+  ): Promise<void> {
+    if (buffers.length === 0) return;
+    const direct = this.#writeDirect(buffers, offsetBytes);
+    if (direct === undefined) return this.#writeInThread(buffers, offsetBytes, purpose);
+    const result = await direct;
+    if (result < 0) throw new DiskError(batchErrorName(result), this.path, purpose);
+    const left = withoutFirst(buffers, result);
+    if (left.length > 0) await this.#writeInThread(left, offsetBytes + result, purpose);
+  }
+
+  #writeDirect(buffers: readonly Buffer[], offsetBytes: number): Promise<number> | undefined {
+    if (this.#directFd === undefined) return undefined;
+    directWriter ??= DirectWriter.make();
+    return directWriter?.write(this.#directFd, buffers, offsetBytes);
+  }
+
+  #writeInThread(
+    buffers: readonly Buffer[],
+    offsetBytes: number,
+    purpose: DiskPurpose,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       let left: readonly Buffer[] = buffers;
       let position = offsetBytes;
@@ -173,7 +198,7 @@ export class SystemDiskFile implements DiskFile {
       if (result < 0) throw new DiskError(batchErrorName(result), this.path, purpose);
       if (result === write.buffer.length) continue;
       const left = result === 0 ? write.buffer : write.buffer.subarray(result);
-      await this.write([left], write.offsetBytes + result, purpose);
+      await this.#writeInThread([left], write.offsetBytes + result, purpose);
     }
   }
 
@@ -278,14 +303,39 @@ export class SystemDiskFile implements DiskFile {
     return value;
   }
 
-  close(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fs.close(this.#fd, (error) => {
-        if (error) reject(diskError(error, this.path, 'close'));
-        else resolve();
-      });
-    });
+  async close(): Promise<void> {
+    const { path } = this;
+    if (this.#directFd !== undefined) await closeFile(path, this.#directFd);
+    await closeFile(path, this.#fd);
   }
+}
+
+function openFile(path: string, flags: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(path, flags, 0o600, (error, fd) => {
+      if (error) reject(diskError(error, path, 'open'));
+      else resolve(fd);
+    });
+  });
+}
+
+/** Gives undefined where the file system has no direct access (EINVAL): then it does without. */
+async function openDirect(path: string): Promise<number | undefined> {
+  const { O_RDWR, O_DSYNC, O_DIRECT } = fs.constants;
+  try {
+    return await openFile(path, O_RDWR | O_DSYNC | O_DIRECT);
+  } catch {
+    return undefined;
+  }
+}
+
+function closeFile(path: string, fd: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fs.close(fd, (error) => {
+      if (error) reject(diskError(error, path, 'close'));
+      else resolve();
+    });
+  });
 }
 
 /** What is left of the buffers after their first `countBytes` bytes. */

@@ -48,6 +48,36 @@ async function contentCases(t: Test, disk: Disk, directory: string): Promise<voi
   await file.close();
 }
 
+async function durableWriteCases(t: Test, disk: Disk, directory: string): Promise<void> {
+  const file = await disk.open(path.join(directory, 'durable'), {
+    create: true,
+    durableWrites: true,
+  });
+  const expected = Buffer.alloc(2 ** 20);
+  const write = async (offsetBytes: number, sizes: readonly number[]): Promise<void> => {
+    const buffers = sizes.map((sizeBytes, index) => Buffer.alloc(sizeBytes, offsetBytes + index));
+    Buffer.concat(buffers).copy(expected, offsetBytes);
+    await file.write(buffers, offsetBytes, 'append-log');
+  };
+  const same = async (words: string): Promise<void> => {
+    t.ok((await readAt(file, 0, expected.length)).equals(expected), words);
+  };
+  await write(0, [2 ** 20]);
+  await same('more than is written directly');
+  await write(2 * block, [64, 4000, 32, 4096]);
+  await same('whole blocks from odd pieces');
+  await write(5 * block, [100, 28]);
+  await same('less than a block');
+  await write(7 * block + 512, [block]);
+  await same('a whole block at an odd place');
+  await Promise.all([0, 1, 2, 3, 4].map((index) => write((20 + index) * block, [block])));
+  await same('several at once');
+  for (let index = 0; index < 100; index += 1) await write((30 + index) * block, [block, block]);
+  await same('one after the other');
+  await file.close();
+  await t.rejects(write(0, [block]), 'after it was closed');
+}
+
 async function manyWritesCases(t: Test, disk: Disk, directory: string): Promise<void> {
   const file = await disk.open(path.join(directory, 'many'), volatile);
   const expected = Buffer.alloc(700 * 100);
@@ -170,6 +200,7 @@ async function nameCases(t: Test, disk: Disk, directory: string): Promise<void> 
 
 async function cases(t: Test, disk: Disk, directory: string): Promise<void> {
   await t.test('content', (t) => contentCases(t, disk, directory));
+  await t.test('durable writes', (t) => durableWriteCases(t, disk, directory));
   await t.test('many writes at once', (t) => manyWritesCases(t, disk, directory));
   await t.test('holes and extents', (t) => holeCases(t, disk, directory));
   await t.test('reads that must not wait', (t) => cachedReadCases(t, disk, directory));
