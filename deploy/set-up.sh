@@ -128,6 +128,8 @@ set_up_modules() {
   prefix=$(node -p 'path.dirname(path.dirname(fs.realpathSync(process.execPath)))')
   [ -f "$prefix/include/node/node.h" ] || fail "the C++ headers of Node.js $(node --version) are" \
     "missing: $prefix/include/node/node.h. They come with Node's own packages (with Debian's: libnode-dev)."
+  # npm empties the folder first: behind a link, that would be another tree's.
+  [ ! -L node_modules ] || rm node_modules
   say 'installing npm packages'
   npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >&2
   say 'compiling better-sqlite3 (about a minute)'
