@@ -4,13 +4,12 @@
  * in which the NBD server finds its exports.
  */
 import { join } from 'node:path';
-import { CasRegister } from '../replication/register/cas-register.ts';
 import type { GroupId } from '../wal/frame.ts';
 import type { LogRecovery } from '../wal/log-types.ts';
-import type { AcceptorClients } from './acceptor-clients.ts';
 import { CasemateError } from './errors.ts';
 import type { BlockDevice, ExportDirectory } from './nbd/block-device.ts';
 import type { GroupDescription } from './peer-calls.ts';
+import type { SiteRegister } from './site-register.ts';
 import type { StoredGroup } from './store/site-store.ts';
 import type { Group } from './volume/group.ts';
 import type { GroupContext } from './volume/group-context.ts';
@@ -20,8 +19,7 @@ import type { Volume } from './volume/volume.ts';
 export interface SiteGroupsOptions {
   readonly context: GroupContext;
   readonly siteName: string;
-  readonly bootId: string;
-  readonly acceptors: AcceptorClients;
+  readonly register: SiteRegister;
   /** A volume is gone: its clients are disconnected. */
   readonly volumeGone: (name: string) => void;
 }
@@ -201,20 +199,12 @@ export class SiteGroups implements ExportDirectory {
     stored: StoredGroup,
     found: Pick<Parameters<typeof openGroup>[0], 'checkpoint' | 'recovered'>,
   ): Promise<Group> {
-    const { context, acceptors, bootId } = this.#options;
-    const register = new CasRegister({
-      groupId: stored.groupId,
-      me: context.storeId,
-      bootId,
-      clients: () => acceptors.clients(),
-      random: () => context.random(),
-      delay: (ms) => context.delay(ms),
-    });
+    const { context, register } = this.#options;
     const group = await openGroup({
       context,
       stored,
       ...found,
-      register,
+      register: register.open(stored.groupId),
       tableChanged: () => this.#refreshExports(),
       defaultAcceptors: (me, peer) => this.acceptorsOf(stored, me, peer),
     });

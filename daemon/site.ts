@@ -20,6 +20,7 @@ import { PeerConversation } from './peer-conversation.ts';
 import { SiteGroups } from './site-groups.ts';
 import type { SiteClock, SiteParts } from './site-parts.ts';
 import { delayOn, type SitePorts, systemPorts } from './site-ports.ts';
+import { siteRegister } from './site-register.ts';
 import type {
   CreateVolume,
   PromotionEvidence,
@@ -107,8 +108,13 @@ export class Site implements SiteControl, SiteParts {
     this.groups = new SiteGroups({
       context: this.#context(options, bootId),
       siteName: this.config.site,
-      bootId,
-      acceptors,
+      register: siteRegister({
+        storeId: store.storeId,
+        bootId,
+        clients: () => acceptors.clients(),
+        random: () => ports.random.fraction(),
+        delay: delayOn(ports.clock),
+      }),
       volumeGone: options.volumeGone,
     });
     this.peer.serve(acceptors);

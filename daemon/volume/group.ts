@@ -13,7 +13,7 @@ import type { CoreEffect, CoreEvent, CoreView } from '../../replication/core/eve
 import type { GroupCore } from '../../replication/core/group-core.ts';
 import type { PairMessage } from '../../replication/core/messages.ts';
 import type { ForwardReply, ForwardRequest } from '../../replication/link/forward-format.ts';
-import type { CasRegister } from '../../replication/register/cas-register.ts';
+import type { Register } from '../../replication/register/register.ts';
 import type { Frame, GroupId, HistoryPoint, LogRecord } from '../../wal/frame.ts';
 import { type BlockRequest, blockError } from '../nbd/block-device.ts';
 import { ForwardedRequests } from './forwarded-requests.ts';
@@ -38,7 +38,7 @@ export interface GroupParts {
   readonly groupId: GroupId;
   readonly name: string;
   readonly core: GroupCore;
-  readonly register: CasRegister;
+  readonly register: Register;
   readonly volumes: GroupVolumes;
   readonly changes: GroupChanges;
   /** Frames of the log that may be committed or not. */
@@ -51,7 +51,7 @@ export class Group implements VolumeHost {
   readonly groupName: string;
   readonly desk: RequestDesk;
   readonly volumes: GroupVolumes;
-  readonly register: CasRegister;
+  readonly register: Register;
   readonly counters = new GroupCounters();
   readonly history = new GroupHistory();
   readonly changes: GroupChanges;

@@ -5,7 +5,7 @@
  */
 import type { GroupConfig, RecoveredGroup } from '../../replication/core/config.ts';
 import { GroupCore } from '../../replication/core/group-core.ts';
-import type { CasRegister } from '../../replication/register/cas-register.ts';
+import type { Register } from '../../replication/register/register.ts';
 import { emptyHistoryDigest, type Frame, type HistoryPoint, recordKind } from '../../wal/frame.ts';
 import type { RecoveredLogGroup } from '../../wal/group-recovery.ts';
 import { LatencyHistogram } from '../../wal/latency-histogram.ts';
@@ -30,7 +30,7 @@ export interface OpenGroupOptions {
   readonly stored: StoredGroup;
   readonly checkpoint: StoredCheckpoint | undefined;
   readonly recovered: RecoveredLogGroup | undefined;
-  readonly register: CasRegister;
+  readonly register: Register;
   /** Exports come and go with the volumes. */
   readonly tableChanged: () => void;
   /**

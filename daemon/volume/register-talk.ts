@@ -5,7 +5,7 @@
 import type { GroupConfig } from '../../replication/core/config.ts';
 import type { CoreEvent } from '../../replication/core/events.ts';
 import { ReplicationError } from '../../replication/errors.ts';
-import type { Register } from '../../replication/register/cas-register.ts';
+import type { Register } from '../../replication/register/register.ts';
 
 export interface RegisterTalkHost {
   /** Gives the core an event. */

@@ -9,26 +9,7 @@ import type { GroupConfig } from '../core/config.ts';
 import { ReplicationError } from '../errors.ts';
 import type { AcceptorClient } from './messages.ts';
 import { Proposer, type RoundResult } from './proposer.ts';
-
-export type SwapOutcome =
-  | { readonly outcome: 'won' }
-  | { readonly outcome: 'lost'; readonly current: GroupConfig };
-
-/** What a group needs of any register; etcd could stand behind it as well. */
-export interface Register {
-  /** The newest value, or undefined if there is none. Rejects if no quorum answers. */
-  read(): Promise<GroupConfig | undefined>;
-  /**
-   * Replaces `expected` by `next`, and repeats that unchanged until the outcome is known (R11). A
-   * newer call takes the place of an older one, whose promise then never settles: whoever calls
-   * again has learnt that the older one is over.
-   */
-  swap(expected: GroupConfig | undefined, next: GroupConfig): Promise<SwapOutcome>;
-  /** R35: this site's own acceptor takes `next`, which lists no other, and hears nobody else. */
-  force(next: GroupConfig): Promise<void>;
-  /** Ends everything that is under way: it rejects with ERR_REGISTER_CANCELLED. */
-  cancel(): void;
-}
+import type { Register, SwapOutcome } from './register.ts';
 
 export interface CasRegisterOptions {
   readonly groupId: GroupId;

@@ -5,7 +5,8 @@
  */
 import t from 'tap';
 import type { GroupConfig } from '../../replication/core/config.ts';
-import type { CasRegister, SwapOutcome } from '../../replication/register/cas-register.ts';
+import type { CasRegister } from '../../replication/register/cas-register.ts';
+import type { SwapOutcome } from '../../replication/register/register.ts';
 import { firstConfig, groupId, nextConfig, RegisterCluster } from './register-cluster.ts';
 
 const seeds = Math.min(Number(process.env['CASEMATE_SEEDS'] ?? 60), 2000);
