@@ -36,6 +36,7 @@ fuse3 fusermount3
 xfsprogs mkfs.xfs
 e2fsprogs mkfs.ext4
 prometheus promtool
+etcd-server etcd
 iproute2 ip'
 
 # Prints the packages of a list whose command is not on this machine.
@@ -55,7 +56,7 @@ check_node() {
 }
 
 # Installs Debian packages. No service of theirs starts now or at the next boot: promtool comes in
-# the package of the Prometheus server, which nobody asked to run here.
+# the package of the Prometheus server, which nobody asked to run here, and tests run their own etcd.
 install_packages() {
   if [ "$(id -u)" -ne 0 ]; then
     fail "Debian packages are missing. Run as root: apt-get install --no-install-recommends $*"
@@ -85,14 +86,18 @@ install_packages() {
     rm -f "$policy"
     trap - EXIT INT TERM
   fi
-  case " $* " in
-  *' prometheus '*)
-    if command -v systemctl >/dev/null; then
-      systemctl disable prometheus.service >/dev/null 2>&1 ||
-        say 'note: prometheus.service could not be disabled; it may start at the next boot.'
-    fi
-    ;;
-  esac
+  for package in prometheus etcd-server; do
+    case " $* " in
+    *" $package "*) disable_service "${package%-server}" ;;
+    esac
+  done
+}
+
+disable_service() {
+  if command -v systemctl >/dev/null; then
+    systemctl disable "$1.service" >/dev/null 2>&1 ||
+      say "note: $1.service could not be disabled; it may start at the next boot."
+  fi
 }
 
 set_up_packages() {
