@@ -1,28 +1,11 @@
 /**
- * The acceptors of the register that this site can ask (R4): its own, in the store, and the peer's,
- * by calls on the control connection; and the other side of those calls.
+ * The acceptors of the register that this site can ask (R4): its own, in the store; the peer's, by
+ * calls on the control connection; the witness's, if there is one.
  */
-import { Type } from '@sinclair/typebox';
-import {
-  type Acceptor,
-  type AcceptorClient,
-  isAcceptAnswer,
-  isBallot,
-  isPrepareAnswer,
-} from '../replication/register/acceptor.ts';
+import type { Acceptor, AcceptorClient } from '../replication/register/acceptor.ts';
 import type { StoreId } from '../wal/frame.ts';
 import { CasemateError } from './errors.ts';
-import { checked } from './peer-calls.ts';
-import { isGroupConfig } from './volume/record-payloads.ts';
-
-const prepareMethod = 'registerPrepare';
-const acceptMethod = 'registerAccept';
-
-const parametersSchema = Type.Object({
-  groupId: Type.String({ pattern: '^[0-9a-f]{32}$' }),
-  ballot: Type.Unknown(),
-  value: Type.Optional(Type.Unknown()),
-});
+import { answerRegisterCall, isRegisterCall, remoteAcceptor } from './register-calls.ts';
 
 export interface AcceptorClientsOptions {
   readonly own: Acceptor;
@@ -31,6 +14,8 @@ export interface AcceptorClientsOptions {
   readonly call: (method: string, parameters: unknown) => Promise<unknown>;
   /** Store of the peer as last seen; undefined if it never was. It may not answer. */
   readonly peerStoreId: () => StoreId | undefined;
+  /** The witness's acceptor; undefined if there is none or its store was never seen. */
+  readonly witness: () => AcceptorClient | undefined;
   /** False after a disk error: what was promised can't be kept any more (R4, I8). */
   readonly mayPromise: () => boolean;
 }
@@ -51,12 +36,17 @@ export class AcceptorClients {
 
   /** Those that can be asked now. */
   clients(): readonly AcceptorClient[] {
-    const peerStoreId = this.#options.peerStoreId();
-    return peerStoreId === undefined ? [this.#own] : [this.#own, this.#remote(peerStoreId)];
+    const { call, peerStoreId, witness } = this.#options;
+    const clients = [this.#own];
+    const peer = peerStoreId();
+    if (peer !== undefined) clients.push(remoteAcceptor(peer, call));
+    const third = witness();
+    if (third !== undefined) clients.push(third);
+    return clients;
   }
 
   serves(method: string): boolean {
-    return method === prepareMethod || method === acceptMethod;
+    return isRegisterCall(method);
   }
 
   /** Answers the peer's call; its answer is durable before it is given (R4). */
@@ -64,27 +54,6 @@ export class AcceptorClients {
     if (!this.#options.mayPromise()) {
       throw new CasemateError('ERR_DISK_FAILED', 'the disk of this site has failed');
     }
-    const { groupId, ballot, value } = checked(parametersSchema, parameters, `the call ${method}`);
-    if (!isBallot(ballot)) throw new CasemateError('ERR_PEER_CALL', 'a ballot does not fit');
-    if (method === prepareMethod) return this.#options.own.prepare(groupId, ballot);
-    if (!isGroupConfig(value)) throw new CasemateError('ERR_PEER_CALL', 'a value does not fit');
-    return this.#options.own.accept(groupId, ballot, value);
-  }
-
-  #remote(storeId: StoreId): AcceptorClient {
-    const { call } = this.#options;
-    return {
-      storeId,
-      prepare: async (groupId, ballot) => {
-        const answer = await call(prepareMethod, { groupId, ballot });
-        if (isPrepareAnswer(answer)) return answer;
-        throw new CasemateError('ERR_PEER_CALL', 'the answer to a prepare does not fit');
-      },
-      accept: async (groupId, ballot, value) => {
-        const answer = await call(acceptMethod, { groupId, ballot, value });
-        if (isAcceptAnswer(answer)) return answer;
-        throw new CasemateError('ERR_PEER_CALL', 'the answer to an accept does not fit');
-      },
-    };
+    return answerRegisterCall(this.#options.own, method, parameters);
   }
 }

@@ -6,10 +6,10 @@ import { SiteMetrics } from '../metrics/site-metrics.ts';
 import { createApi } from './api/create-api.ts';
 import { parseAddress } from './config/address.ts';
 import type { Config } from './config/schema.ts';
-import { CasemateError } from './errors.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { allocatedBytes, metricsSnapshot } from './metrics-snapshot.ts';
 import { NbdServer } from './nbd/server.ts';
+import { listenForOperators, stopSignal } from './process-life.ts';
 import { Site } from './site.ts';
 import type { Volume } from './volume/volume.ts';
 
@@ -93,22 +93,6 @@ async function serveOperators(
     config: site.config,
     logger,
   });
-  const address = parseAddress(site.config.api.listen);
-  if (address === undefined) throw new Error('the configuration was checked');
-  try {
-    await api.listen({ host: address.host, port: address.port });
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new CasemateError('ERR_API_LISTEN', `the API cannot listen: ${why}`, {
-      hint: 'Set api.listen to an address that nothing else uses.',
-      cause,
-    });
-  }
+  await listenForOperators(api, site.config.api.listen);
   return api;
-}
-
-function stopSignal(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
-  });
 }

@@ -24,14 +24,15 @@ interface Common {
   readonly labels: readonly string[];
 }
 
-export interface NumberMetric extends Common {
+/** What is read from a site's figures, or from those of another kind of process. */
+export interface NumberMetric<Snapshot = MetricsSnapshot> extends Common {
   readonly type: 'counter' | 'gauge';
-  readonly read: (snapshot: MetricsSnapshot) => readonly Sample<number>[];
+  readonly read: (snapshot: Snapshot) => readonly Sample<number>[];
 }
 
-export interface DurationMetric extends Common {
+export interface DurationMetric<Snapshot = MetricsSnapshot> extends Common {
   readonly type: 'histogram';
-  readonly read: (snapshot: MetricsSnapshot) => readonly Sample<HistogramSnapshot>[];
+  readonly read: (snapshot: Snapshot) => readonly Sample<HistogramSnapshot>[];
 }
 
 type Type = NumberMetric['type'];

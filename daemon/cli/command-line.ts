@@ -2,7 +2,7 @@
 import { nearestName } from '../config/nearest-name.ts';
 import { softwareVersion } from '../version.ts';
 import type { Command } from './command.ts';
-import { demoCommand, runCommand } from './daemon-commands.ts';
+import { demoCommand, runCommand, witnessCommand } from './daemon-commands.ts';
 import { errorText, exitCodeOf, usageError } from './errors.ts';
 import { type ExitCode, exitCodes, exitCodesHelp } from './exit-codes.ts';
 import { promoteCommand, switchoverCommand } from './role-commands.ts';
@@ -18,6 +18,7 @@ import {
 
 export const commands: readonly Command[] = [
   runCommand,
+  witnessCommand,
   demoCommand,
   statusCommand,
   whyCommand,

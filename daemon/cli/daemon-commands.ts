@@ -1,4 +1,4 @@
-/** `casemate run` and `casemate demo`: commands that are daemons themselves. */
+/** `casemate run`, `casemate witness` and `casemate demo`: commands that are daemons themselves. */
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../config/parse.ts';
 import { type Command, readArguments } from './command.ts';
@@ -29,6 +29,36 @@ Example:
     // Loaded only now: other commands do not need the whole daemon.
     const { runSite } = await import('../run.ts');
     await runSite(config);
+    return exitCodes.ok;
+  },
+};
+
+export const witnessCommand: Command = {
+  name: 'witness',
+  summary: 'run a witness: the third voter, without data, for any number of pairs',
+  help: `Usage: casemate witness --config FILE
+
+Runs a witness in the foreground, until SIGTERM or SIGINT: the third voter that lets one site go on
+when the other one is lost. It belongs on a third machine, as far from both sites as they are from
+each other. It holds no data. Log lines are JSON on standard output.
+
+  --config FILE  the witness's configuration (TOML); the README lists all keys
+
+Example:
+  casemate witness --config /etc/casemate/lux-w.toml
+`,
+  run: async (args) => {
+    const { values } = readArguments('witness', args, { config: { type: 'string' } }, []);
+    if (values.config === undefined) {
+      throw usageError(
+        '--config FILE is missing',
+        '`casemate witness --help` shows how it is used.',
+      );
+    }
+    const { loadWitnessConfig } = await import('../witness/witness-config.ts');
+    const config = loadWitnessConfig(values.config);
+    const { runWitness } = await import('../witness/run-witness.ts');
+    await runWitness(config);
     return exitCodes.ok;
   },
 };

@@ -1,6 +1,6 @@
 /** The configuration reference of the README, made from the schema so that it can't go stale. */
 import { OptionalKind, type TObject, type TSchema } from '@sinclair/typebox';
-import { isTableSchema } from './parse.ts';
+import { isNamedTables, isTableSchema } from './parse.ts';
 import { configSchema } from './schema.ts';
 import { formatSizeExactly } from './sizes.ts';
 
@@ -15,16 +15,20 @@ function defaultText(schema: TSchema): string {
 }
 
 function rows(schema: TObject, prefix: string): string[] {
-  return Object.entries(schema.properties).flatMap(([name, member]) =>
-    isTableSchema(member)
-      ? rows(member, `${prefix}${name}.`)
-      : [`| \`${prefix}${name}\` | ${defaultText(member)} | ${member.description ?? ''} |`],
-  );
+  return Object.entries(schema.properties).flatMap(([name, member]) => {
+    if (isTableSchema(member)) return rows(member, `${prefix}${name}.`);
+    if (isNamedTables(member)) {
+      const [each] = Object.values(member.patternProperties);
+      if (each !== undefined && isTableSchema(each)) return rows(each, `${prefix}${name}.NAME.`);
+    }
+    return [`| \`${prefix}${name}\` | ${defaultText(member)} | ${member.description ?? ''} |`];
+  });
 }
 
-/** All keys with default and meaning, as a Markdown table (without a line break at its end). */
-export function configReference(): string {
-  return ['| key | default | meaning |', '| --- | --- | --- |', ...rows(configSchema, '')].join(
-    '\n',
-  );
+/**
+ * All keys of a kind of file (a site's, if none is given) with default and meaning, as a Markdown
+ * table (without a line break at its end).
+ */
+export function configReference(schema: TObject = configSchema): string {
+  return ['| key | default | meaning |', '| --- | --- | --- |', ...rows(schema, '')].join('\n');
 }

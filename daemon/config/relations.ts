@@ -2,7 +2,7 @@
  * What must hold between keys of the configuration. Each rule says why, because whoever meets it
  * has just set a value that looked reasonable.
  */
-import { type Address, isLoopbackHost, parseAddress } from './address.ts';
+import { type Address, formatAddress, isLoopbackHost, parseAddress } from './address.ts';
 import type { Config } from './schema.ts';
 import { formatSizeExactly } from './sizes.ts';
 
@@ -114,11 +114,16 @@ function sizeProblems({ log, replication, volumes }: Config): string[] {
   return problems;
 }
 
-function siteProblems({ site, peer, replication }: Config): string[] {
+function siteProblems({ site, peer, witness, replication }: Config): string[] {
   const problems: string[] = [];
   if (site === peer.site) {
     problems.push(
       `peer.site ("${peer.site}") must differ from site: it names the other site of the pair`,
+    );
+  }
+  if (witness !== undefined && (witness.name === site || witness.name === peer.site)) {
+    problems.push(
+      `witness.name ("${witness.name}") must differ from site and peer.site: a witness on one of the two sites is lost with it, and then decides nothing`,
     );
   }
   const preferred = replication.preferredSite;
@@ -130,11 +135,18 @@ function siteProblems({ site, peer, replication }: Config): string[] {
   return problems;
 }
 
+/** Keys that name where somebody else listens. */
+const dialed = [
+  ['peer.address', 'peer'],
+  ['witness.address', 'witness'],
+] as const;
+
 function addressProblems(config: Config): string[] {
   const problems: string[] = [];
   const addresses = new Map<string, Address>();
   const entries = [
     ['peer.address', config.peer.address],
+    ['witness.address', config.witness?.address],
     ['replication.listen', config.replication.listen],
     ['nbd.listen', config.nbd.listen],
     ['api.listen', config.api.listen],
@@ -145,17 +157,25 @@ function addressProblems(config: Config): string[] {
     if (address === undefined) problems.push(`${key} ("${text}") has a port above 65535`);
     else addresses.set(key, address);
   }
-  if (addresses.get('peer.address')?.port === 0) {
-    problems.push(`peer.address ("${config.peer.address}") must name the port the peer listens on`);
+  for (const [key, other] of dialed) {
+    const address = addresses.get(key);
+    if (address?.port === 0) {
+      const text = formatAddress(address);
+      problems.push(`${key} ("${text}") must name the port the ${other} listens on`);
+    }
   }
-  const api = addresses.get('api.listen');
-  if (api !== undefined && !isLoopbackHost(api.host)) {
-    problems.push(
-      `api.listen ("${config.api.listen}") must be a loopback address such as "127.0.0.1:9617": the API has neither TLS nor tokens, so anybody who reaches it can delete volumes; put a proxy that authenticates in front to reach it from elsewhere`,
-    );
-  }
-  addresses.delete('peer.address');
+  problems.push(...apiProblems(config.api.listen));
+  for (const [key] of dialed) addresses.delete(key);
   return [...problems, ...sharedPortProblems(addresses)];
+}
+
+/** An API that anybody could reach; the address itself is checked elsewhere. */
+export function apiProblems(listen: string): string[] {
+  const api = parseAddress(listen);
+  if (api === undefined || isLoopbackHost(api.host)) return [];
+  return [
+    `api.listen ("${listen}") must be a loopback address such as "127.0.0.1:9617": the API has neither TLS nor tokens, so anybody who reaches it can delete volumes; put a proxy that authenticates in front to reach it from elsewhere`,
+  ];
 }
 
 /** Two servers of one daemon on the same host and port: the second would fail to start. */

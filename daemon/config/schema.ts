@@ -3,77 +3,19 @@
  * gives the check, the TypeScript type and the reference in the README. Relations between keys are
  * in `relations.ts`.
  */
-import { type Static, type TSchema, Type } from '@sinclair/typebox';
-import { addressForm } from './address.ts';
-import { parseSize } from './sizes.ts';
-
-/** Annotations of ours on TypeBox schemas, read by `parse.ts` and `reference.ts`. */
-export interface KeyAnnotations {
-  /** The value may be written with a unit ("64MiB"). */
-  readonly size?: true;
-  /** What a right value looks like, for messages. */
-  readonly form?: string;
-  /** The default is derived from other keys; how, in words. */
-  readonly derivedDefault?: string;
-}
-
-function bytes(text: string) {
-  const value = parseSize(text);
-  if (value === undefined) throw new TypeError(`the schema has a bad size: ${text}`);
-  return value;
-}
-
-function size(limits: { min: string; max: string; standard: string }, description: string) {
-  return Type.Integer({
-    minimum: bytes(limits.min),
-    maximum: bytes(limits.max),
-    default: bytes(limits.standard),
-    size: true,
-    description,
-  });
-}
-
-function integer(limits: { min: number; max: number; standard: number }, description: string) {
-  return Type.Integer({
-    minimum: limits.min,
-    maximum: limits.max,
-    default: limits.standard,
-    description,
-  });
-}
-
-function siteName(description: string) {
-  return Type.String({
-    pattern: '^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$',
-    form: 'a name of 1 to 63 letters, digits, "-" and ".", beginning with a letter or digit',
-    description,
-  });
-}
-
-function address(description: string, options: { default?: string } = {}) {
-  return Type.String({
-    pattern: addressForm,
-    form: '"host:port" with a port from 0 to 65535 (an IPv6 host in brackets)',
-    description,
-    ...options,
-  });
-}
-
-function path(description: string, options: { derivedDefault?: string } = {}) {
-  return Type.String({
-    pattern: '^/',
-    form: 'an absolute path (a relative one would depend on where the daemon is started)',
-    description,
-    ...options,
-  });
-}
-
-function table<Properties extends Record<string, TSchema>>(
-  properties: Properties,
-  description: string,
-) {
-  return Type.Object(properties, { additionalProperties: false, description });
-}
+import { Type } from '@sinclair/typebox';
+import {
+  address,
+  apiAddress,
+  type Checked,
+  clusterName,
+  integer,
+  loggingTable,
+  path,
+  siteName,
+  size,
+  table,
+} from './schema-parts.ts';
 
 const hour = 3_600_000;
 
@@ -223,8 +165,7 @@ const nbd = table(
 export const configSchema = table(
   {
     cluster: Type.String({
-      pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$',
-      form: 'a name of 1 to 63 letters, digits, "-", "_" and "."',
+      ...clusterName,
       description: 'Name of the pair of sites; the same on both.',
     }),
     site: siteName('Name of this site.'),
@@ -235,6 +176,15 @@ export const configSchema = table(
         address: address("The other site's `replication.listen` as this site reaches it."),
       },
       'The other site.',
+    ),
+    witness: Type.Optional(
+      table(
+        {
+          name: siteName('Name of the witness, the same on both sites: its own `name`.'),
+          address: address("The witness's `listen` as this site reaches it."),
+        },
+        'The third voter. Without it there are two, and the loss of the peer suspends I/O.',
+      ),
     ),
     replication,
     log,
@@ -251,10 +201,7 @@ export const configSchema = table(
     nbd,
     api: table(
       {
-        listen: address(
-          'HTTP address of the API, /metrics and the health checks. Loopback only: it has neither TLS nor tokens.',
-          { default: '127.0.0.1:9617' },
-        ),
+        listen: apiAddress('127.0.0.1:9617'),
         bodyBytesMax: size(
           { min: '1KiB', max: '16MiB', standard: '64KiB' },
           'Largest request body that the API takes.',
@@ -262,23 +209,7 @@ export const configSchema = table(
       },
       'The HTTP API.',
     ),
-    logging: table(
-      {
-        level: Type.Union(
-          [
-            Type.Literal('trace'),
-            Type.Literal('debug'),
-            Type.Literal('info'),
-            Type.Literal('warn'),
-            Type.Literal('error'),
-            Type.Literal('fatal'),
-            Type.Literal('silent'),
-          ],
-          { default: 'info', description: 'Least severe log line that is written.' },
-        ),
-      },
-      'Log lines: JSON on standard output.',
-    ),
+    logging: loggingTable(),
     events: table(
       {
         countMax: integer(
@@ -292,9 +223,4 @@ export const configSchema = table(
   'The configuration of one site.',
 );
 
-type DeepReadonly<Type> = Type extends object
-  ? { readonly [Key in keyof Type]: DeepReadonly<Type[Key]> }
-  : Type;
-
-/** A checked configuration, frozen; every default filled in, sizes in bytes. */
-export type Config = DeepReadonly<Static<typeof configSchema>>;
+export type Config = Checked<typeof configSchema>;

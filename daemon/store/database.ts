@@ -75,6 +75,11 @@ export function prepareDatabase(database: Database, path: string, format: Databa
   database.exec('BEGIN IMMEDIATE; COMMIT');
 }
 
+/** There was no room for the change; nothing of it was kept. */
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof SQLite.SqliteError && error.code === 'SQLITE_FULL';
+}
+
 /** A failure of SQLite in our words; anything else unchanged. */
 export function databaseError(error: unknown, path: string): unknown {
   if (error instanceof CasemateError || !(error instanceof SQLite.SqliteError)) return error;

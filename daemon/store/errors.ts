@@ -33,7 +33,7 @@ export function notAStore(path: string): CasemateError {
 
 /** The data directory was made for another site or another pair. */
 export function wrongIdentity(
-  what: 'site' | 'cluster',
+  what: 'site' | 'cluster' | 'name',
   path: string,
   found: string,
   configured: string,

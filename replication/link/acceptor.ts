@@ -7,7 +7,7 @@ import type { Clock } from './clock.ts';
 import type { CompleteHandshake } from './connector.ts';
 import type { LinkReason } from './errors.ts';
 import { LinkStartError } from './errors.ts';
-import type { HandshakeResult, HandshakeRules } from './handshake.ts';
+import type { ChooseRules, HandshakeResult, HandshakeRules } from './handshake.ts';
 import { Handshake } from './handshake.ts';
 import type { Greeting } from './handshake-format.ts';
 import type { LinkLimits, LinkTimeouts } from './limits.ts';
@@ -19,6 +19,8 @@ export interface AcceptorOptions {
   readonly limits: LinkLimits;
   readonly timeouts: LinkTimeouts;
   readonly rules: HandshakeRules;
+  /** See `HandshakeOptions.choose`. */
+  readonly choose?: ChooseRules;
   readonly address: string;
   /** A last look before a connection is taken: a reason to refuse, or undefined. */
   admit(peer: Greeting): LinkReason | undefined;
@@ -53,7 +55,7 @@ export class Acceptor {
       this.#listener = await network.listen(address, (stream) => this.#onStream(stream));
     } catch (error) {
       const how = error instanceof Error ? error.message : String(error);
-      const text = `cannot listen for the peer on ${address}: ${how}`;
+      const text = `cannot listen for sites on ${address}: ${how}`;
       throw new LinkStartError('ERR_LINK_LISTEN', text, error);
     }
   }
@@ -65,11 +67,12 @@ export class Acceptor {
   }
 
   #onStream(stream: Stream): void {
-    const { clock, rules, timeouts, limits } = this.#options;
+    const { clock, rules, choose, timeouts, limits } = this.#options;
     const handshake = new Handshake({
       stream,
       clock,
       rules,
+      choose,
       role: 'acceptor',
       purpose: undefined,
       timeoutMs: timeouts.handshakeMs,

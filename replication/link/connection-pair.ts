@@ -7,6 +7,7 @@
  *
  * What goes over them is no concern of this file: `peer-link.ts`.
  */
+import assert from 'node:assert/strict';
 import type { StoreId } from '../../wal/frame.ts';
 import { Acceptor } from './acceptor.ts';
 import type { Clock, Random } from './clock.ts';
@@ -58,6 +59,8 @@ interface Peered {
   readonly connection: Connection;
   readonly greeting: Greeting;
 }
+
+type PairPurpose = Exclude<Purpose, 'witness'>;
 
 const noticeIntervalMs = 1000;
 
@@ -124,7 +127,7 @@ export class ConnectionPair {
     return this.#connections.data?.connection;
   }
 
-  #connector(purpose: Purpose, rules: HandshakeRules): Connector {
+  #connector(purpose: PairPurpose, rules: HandshakeRules): Connector {
     const { network, clock, random, timeouts, peer } = this.#options;
     return new Connector({
       network,
@@ -160,6 +163,10 @@ export class ConnectionPair {
 
   #admit(peer: Greeting): LinkReason | undefined {
     if (peer.purpose === 'control') return undefined;
+    if (peer.purpose !== 'data') {
+      const text = `${this.#options.own.siteName} is a site, not a witness`;
+      return { code: 'purpose', text };
+    }
     const control = this.#connections.control?.greeting;
     if (control?.bootId === peer.bootId && control.storeId === peer.storeId) return undefined;
     const here = control === undefined ? 'none' : `one of boot ${control.bootId}`;
@@ -172,6 +179,7 @@ export class ConnectionPair {
   #onEstablished(stream: Stream, result: CompleteHandshake): void {
     const { peer: greeting } = result;
     const { purpose } = greeting;
+    assert(purpose !== 'witness', 'a site is asked for connections of the pair only');
     const { control } = this.#connections;
     const text = `the peer made a new ${purpose} connection`;
     this.#lose(purpose, { code: 'replaced', text });
@@ -197,6 +205,7 @@ export class ConnectionPair {
   #newConnection(stream: Stream, result: CompleteHandshake): Connection {
     const { clock, limits, timeouts, counters, events } = this.#options;
     const { purpose } = result.peer;
+    assert(purpose !== 'witness', 'a site is asked for connections of the pair only');
     this.#streamsAlive += 1;
     const connection: Connection = new Connection({
       stream,
@@ -221,7 +230,7 @@ export class ConnectionPair {
   }
 
   /** A connection is gone or has to go. Called from events only. */
-  #lose(purpose: Purpose, reason: LinkReason): void {
+  #lose(purpose: PairPurpose, reason: LinkReason): void {
     const lost = this.#connections[purpose];
     if (lost === undefined) return;
     const wasUp = this.#connections.data !== undefined;

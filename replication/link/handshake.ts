@@ -40,6 +40,12 @@ export interface HandshakeRules {
   readonly lastSession: () => number;
 }
 
+/**
+ * The rules for whoever sent this greeting, or why it is not talked to: a witness serves many
+ * pairs, and is to each what that pair expects.
+ */
+export type ChooseRules = (peer: Greeting) => HandshakeRules | LinkReason;
+
 export type HandshakeResult =
   | { readonly kind: 'complete'; readonly peer: Greeting; readonly rest: ChunkQueue }
   /** `known`: the other end showed itself to be a Casemate site: its reason is worth telling. */
@@ -49,6 +55,8 @@ export interface HandshakeOptions {
   readonly stream: Stream;
   readonly clock: Clock;
   readonly rules: HandshakeRules;
+  /** Takes the place of `rules` once the other end has greeted. */
+  readonly choose?: ChooseRules | undefined;
   readonly role: 'dialer' | 'acceptor';
   /** What the dialer wants; the acceptor takes either. */
   readonly purpose: Purpose | undefined;
@@ -66,12 +74,14 @@ type HandshakeState =
 export class Handshake {
   readonly #options: HandshakeOptions;
   readonly #received: ChunkQueue;
+  #rules: HandshakeRules;
   #state: HandshakeState = { kind: 'awaiting-greeting' };
   readonly #cancelTimer: () => void;
 
   /** Starts at once. `done` is called once, later, unless it is abandoned. */
   constructor(options: HandshakeOptions) {
     this.#options = options;
+    this.#rules = options.rules;
     const { stream, clock, timeoutMs, role } = options;
     this.#received = new ChunkQueue((chunk, bytes) => stream.giveBack(chunk, bytes));
     this.#cancelTimer = clock.setTimer(timeoutMs, () => this.#onTimeout());
@@ -94,7 +104,7 @@ export class Handshake {
   }
 
   #sendGreeting(purpose: Purpose): void {
-    const { own, lastSession } = this.#options.rules;
+    const { own, lastSession } = this.#rules;
     const greeting: Greeting = {
       clusterId: own.clusterId,
       siteName: own.siteName,
@@ -140,18 +150,21 @@ export class Handshake {
 
   #onGreeting(version: number, body: Buffer): void {
     if (this.#state.kind !== 'awaiting-greeting') throw new LinkFormatError('a second greeting');
-    const { role, rules, purpose, stream } = this.#options;
+    const { role, purpose, stream } = this.#options;
     if (version !== protocolVersion) {
       this.#refuse({
         code: 'protocol-version',
         text:
-          `protocol version differs: ${rules.own.siteName} speaks version ${protocolVersion}, ` +
+          `protocol version differs: ${this.#rules.own.siteName} speaks version ${protocolVersion}, ` +
           `${stream.remoteAddress} speaks version ${version}`,
       });
       return;
     }
     const peer = decodeGreeting(body);
-    const problem = checkGreeting(rules, peer, purpose) ?? this.#options.admit(peer);
+    const problem =
+      this.#chooseRules(peer) ??
+      checkGreeting(this.#rules, peer, purpose) ??
+      this.#options.admit(peer);
     if (problem !== undefined) {
       this.#refuse(problem);
     } else if (role === 'acceptor') {
@@ -161,6 +174,14 @@ export class Handshake {
       stream.write([encodeAccepted(protocolVersion)]);
       this.#complete(peer);
     }
+  }
+
+  #chooseRules(peer: Greeting): LinkReason | undefined {
+    const chosen = this.#options.choose?.(peer);
+    if (chosen === undefined) return undefined;
+    if ('code' in chosen) return chosen;
+    this.#rules = chosen;
+    return undefined;
   }
 
   #onAccepted(): void {
@@ -185,8 +206,8 @@ export class Handshake {
 
   /** The peer's words are passed on as they are: they name both values. */
   #onRefused(reason: LinkReason): void {
-    const { rules, stream } = this.#options;
-    const text = `${rules.peerSiteName} (${stream.remoteAddress}) refused: ${reason.text}`;
+    const { stream } = this.#options;
+    const text = `${this.#rules.peerSiteName} (${stream.remoteAddress}) refused: ${reason.text}`;
     this.#fail({ code: reason.code, text }, true);
     stream.close();
   }

@@ -31,9 +31,9 @@
  *   pair          data     document: hello, welcome, release, refuse
  *   forward       data     see `forward-format.ts`
  *   forwardReply  data     see `forward-format.ts`
- *   call          control  document [method, parameters]
- *   result        control  document: what the method gave
- *   callError     control  document [code, text]
+ *   call          control, witness  document [method, parameters]
+ *   result        control, witness  document: what the method gave
+ *   callError     control, witness  document [code, text]
  *
  * Every byte is covered by a CRC32C: a flipped bit in an acknowledgement would be as bad as one in
  * a block, and TCP's own checksum misses one in 65,536. A message that is wrong in any way ends its
@@ -51,7 +51,8 @@ import type { LinkLimits } from './limits.ts';
 /** Both sites must speak the same; there is no negotiation. Raise it with every change above. */
 export const protocolVersion = 1;
 
-export type Purpose = 'control' | 'data';
+/** What a connection is for; `witness`: a site's questions to the witness, calls only. */
+export type Purpose = 'control' | 'data' | 'witness';
 
 export const messageType = {
   ping: 1,
@@ -126,7 +127,7 @@ export function bodyBytesMax(type: MessageType, limits: LinkLimits): number {
 /** True if messages of this type may come on a connection of this purpose. */
 export function belongsOn(type: MessageType, purpose: Purpose): boolean {
   if (type < messageType.open) return true;
-  return type >= messageType.call === (purpose === 'control');
+  return type >= messageType.call === (purpose !== 'data');
 }
 
 /** Takes and checks a header; `queue` must hold at least `messageHeaderBytes`. */
