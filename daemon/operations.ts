@@ -34,6 +34,8 @@ export interface OperationsHost {
   }): Promise<Group>;
   describe(group: Group): PeerCallParameters<'groupAnnounce'>;
   acceptorsOf(group: Group): readonly string[];
+  /** Why the two sites have no witness in common although one of them has one. */
+  witnessDifference(): string | undefined;
   dropGroup(group: Group, how: 'delete-files'): Promise<void>;
   newConfig(config: Omit<GroupConfig, 'epochId' | 'leaseMs' | 'graceMs'>): GroupConfig;
   call<Name extends PeerCallName>(
@@ -85,6 +87,7 @@ export class Operations {
         ? (request.preferredSite ?? this.#host.defaults.preferredSite ?? this.#host.siteName)
         : undefined;
     this.#checkPreferred(preferredSite);
+    this.#checkWitness(name);
     const group = await this.#host.makeGroup({ name: groupName, onPeerLoss, preferredSite });
     await this.#found(group, name);
     const ready = group.appendRecord(volumeAdd(group, name, sizeBytes));
@@ -412,6 +415,17 @@ export class Operations {
     throw new CasemateError(
       'ERR_PREFERRED_SITE',
       `preferred site "${site}" is neither ${this.#host.siteName} nor ${this.#host.peerName}`,
+    );
+  }
+
+  /** A group whose voters the two sites see differently would be decided by neither's list. */
+  #checkWitness(name: string): void {
+    const difference = this.#host.witnessDifference();
+    if (difference === undefined) return;
+    throw new CasemateError(
+      'ERR_WITNESS_DIFFERS',
+      `volume "${name}" can't be created: ${difference}`,
+      { hint: 'Give both sites the same [witness], then restart them.', status: 409 },
     );
   }
 

@@ -21,12 +21,22 @@ export const groupDescription = Type.Object({
 });
 export type GroupDescription = Static<typeof groupDescription>;
 
+const witnessView = Type.Object({
+  name: Type.Union([name, Type.Null()]),
+  storeId: Type.Union([identifier, Type.Null()]),
+});
+
 /** Each call's parameters and result. */
 export const peerCalls = {
   /** Groups that the asked site has or had. */
   catalog: {
     parameters: Type.Object({}),
     result: Type.Object({ groups: Type.Array(groupDescription, { maxItems: 100_000 }) }),
+  },
+  /** Each site tells the other which witness it has, if any, and its store, if it met it (R5). */
+  witness: {
+    parameters: witnessView,
+    result: witnessView,
   },
   /** Can the asked site hold a volume of this name and size? Throws if not. */
   volumeCheck: {

@@ -5,14 +5,16 @@
  */
 import type { PairMessage } from '../replication/core/messages.ts';
 import type { ForwardReply, ForwardRequest } from '../replication/link/forward-format.ts';
+import type { OwnIdentity } from '../replication/link/handshake.ts';
 import { defaultLinkLimits, defaultLinkTimeouts } from '../replication/link/limits.ts';
 import {
   type PeerIdentity,
   PeerLink,
   type PeerLinkHandler,
 } from '../replication/link/peer-link.ts';
-import type { Frame, GroupId } from '../wal/frame.ts';
+import type { Frame, GroupId, StoreId } from '../wal/frame.ts';
 import type { AcceptorClients } from './acceptor-clients.ts';
+import type { Config } from './config/schema.ts';
 import { CasemateError } from './errors.ts';
 import type { Logger } from './logger.ts';
 import {
@@ -24,6 +26,7 @@ import {
 } from './peer-calls.ts';
 import type { PeerFigures, SiteParts } from './site-parts.ts';
 import { delayOn, type SitePorts } from './site-ports.ts';
+import type { SiteWitness } from './site-witness.ts';
 import { softwareVersion } from './version.ts';
 import type { Group } from './volume/group.ts';
 import type { GroupLink } from './volume/group-context.ts';
@@ -46,6 +49,7 @@ export class PeerConversation implements GroupLink, PeerFigures {
   readonly #logger: Logger;
   readonly #link: PeerLink;
   readonly #handlers: PeerCallHandlers;
+  readonly #witness: SiteWitness;
   #acceptors: AcceptorClients | undefined;
   #peer: PeerIdentity | undefined;
   #sinceMs: number;
@@ -55,11 +59,13 @@ export class PeerConversation implements GroupLink, PeerFigures {
     site: Omit<SiteParts, 'peer'>;
     bootId: string;
     logger: Logger;
+    witness: SiteWitness;
     ports: Pick<SitePorts, 'network' | 'clock' | 'random'>;
   }) {
     const { ports } = options;
     this.#site = options.site;
     this.#logger = options.logger;
+    this.#witness = options.witness;
     this.#sinceMs = this.#site.clock.wallMs();
     const { config, store } = this.#site;
     this.#link = new PeerLink({
@@ -67,13 +73,7 @@ export class PeerConversation implements GroupLink, PeerFigures {
       clock: ports.clock,
       random: ports.random,
       handler: this.#handler(),
-      own: {
-        clusterId: config.cluster,
-        siteName: config.site,
-        storeId: store.storeId,
-        bootId: options.bootId,
-        softwareVersion,
-      },
+      own: siteIdentity(config, store.storeId, options.bootId),
       peer: { siteName: config.peer.site, address: config.peer.address },
       listen: config.replication.listen,
       acceptsPeerStore: (storeId) =>
@@ -192,11 +192,13 @@ export class PeerConversation implements GroupLink, PeerFigures {
     }
     if (known !== peer.storeId) store.setPeerStoreId(peer.storeId);
     this.#exchangeCatalog();
+    this.tellWitness();
   }
 
   #linkDown(reason: { readonly code: string; readonly text: string }): void {
     const had = this.#peer !== undefined;
     this.#peer = undefined;
+    this.#witness.peerGone();
     this.#problem = reason.text;
     this.#sinceMs = this.#site.clock.wallMs();
     const { site } = this.#site.config.peer;
@@ -231,10 +233,24 @@ export class PeerConversation implements GroupLink, PeerFigures {
       });
   }
 
+  /** The witness has been met, or the peer: both sites have to know what the other one has. */
+  tellWitness(): void {
+    if (this.#peer === undefined) return;
+    this.call('witness', this.#witness.view)
+      .then((view) => this.#witness.peerSaid(view))
+      .catch((error: unknown) => {
+        this.#logger.warn({ err: error }, 'could not compare witnesses with the peer');
+      });
+  }
+
   #makeHandlers(delay: (ms: number) => Promise<void>): PeerCallHandlers {
     const site = this.#site;
     return {
       catalog: () => ({ groups: site.groups.catalog() }),
+      witness: (view) => {
+        this.#witness.peerSaid(view);
+        return this.#witness.view;
+      },
       volumeCheck: ({ name, sizeBytes, grows }) => {
         site.operations.checkNewVolume(name, sizeBytes, grows);
         return {};
@@ -278,6 +294,11 @@ export class PeerConversation implements GroupLink, PeerFigures {
       },
     };
   }
+}
+
+/** This site as it introduces itself to its peer and to its witness. */
+export function siteIdentity(config: Config, storeId: StoreId, bootId: string): OwnIdentity {
+  return { clusterId: config.cluster, siteName: config.site, storeId, bootId, softwareVersion };
 }
 
 function isCallName(method: string): method is PeerCallName {

@@ -2,6 +2,21 @@
 import type { HttpServer } from './api/http-server.ts';
 import { parseAddress } from './config/address.ts';
 import { CasemateError } from './errors.ts';
+import type { Logger } from './logger.ts';
+
+/** Exit code after a failed assertion: the state in memory can't be trusted, what is kept can. */
+const contradictionExitCode = 70;
+
+/** Ends the process when the program meets a contradiction, also where nobody catches it. */
+export function endOnContradiction(logger: Logger): (error: unknown) => void {
+  const end = (error: unknown): void => {
+    logger.fatal({ err: error }, 'a contradiction inside the program; the process ends');
+    process.exit(contradictionExitCode);
+  };
+  process.on('uncaughtException', end);
+  process.on('unhandledRejection', end);
+  return end;
+}
 
 /** @throws CasemateError ERR_API_LISTEN when nothing can listen on that (checked) address */
 export async function listenForOperators(api: HttpServer, listen: string): Promise<void> {

@@ -9,24 +9,17 @@ import type { Config } from './config/schema.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { allocatedBytes, metricsSnapshot } from './metrics-snapshot.ts';
 import { NbdServer } from './nbd/server.ts';
-import { listenForOperators, stopSignal } from './process-life.ts';
+import { endOnContradiction, listenForOperators, stopSignal } from './process-life.ts';
 import { Site } from './site.ts';
 import type { Volume } from './volume/volume.ts';
 
 /** Clients' requests that are under way when the daemon is told to stop get so long. */
 const stopGraceMs = 2000;
-/** Exit code after a failed assertion: the state in memory can't be trusted, the log can. */
-const bugExitCode = 70;
 
 /** Runs one site until SIGTERM or SIGINT; resolves when everything is closed. */
 export async function runSite(config: Config): Promise<void> {
   const logger = createLogger({ level: config.logging.level, site: config.site });
-  const bug = (error: unknown): void => {
-    logger.fatal({ err: error }, 'a contradiction inside the program; the process ends');
-    process.exit(bugExitCode);
-  };
-  process.on('uncaughtException', bug);
-  process.on('unhandledRejection', bug);
+  const bug = endOnContradiction(logger);
   let nbd: NbdServer | undefined;
   const site = await Site.open({
     config,

@@ -15,11 +15,13 @@ import type { Group } from './volume/group.ts';
 import type { GroupContext } from './volume/group-context.ts';
 import { openGroup } from './volume/open-group.ts';
 import type { Volume } from './volume/volume.ts';
+import type { Voters } from './voters.ts';
 
 export interface SiteGroupsOptions {
   readonly context: GroupContext;
   readonly siteName: string;
   readonly register: SiteRegister;
+  readonly voters: Voters;
   /** A volume is gone: its clients are disconnected. */
   readonly volumeGone: (name: string) => void;
 }
@@ -94,9 +96,14 @@ export class SiteGroups implements ExportDirectory {
 
   // --- making and dropping
 
-  /** The acceptors that a group's mode stands for (R6). */
-  acceptorsOf(group: StoredGroup, me: string, peer: string): readonly string[] {
-    if (group.onPeerLoss === 'suspend') return [me, peer];
+  /** The acceptors that a group's mode stands for (R6), where `current` are those it has. */
+  acceptorsOf(
+    group: StoredGroup,
+    me: string,
+    peer: string,
+    current: readonly string[],
+  ): readonly string[] {
+    if (group.onPeerLoss === 'suspend') return this.#options.voters.acceptors(me, peer, current);
     return group.preferredSite === this.#options.siteName ? [me] : [peer];
   }
 
@@ -206,7 +213,7 @@ export class SiteGroups implements ExportDirectory {
       ...found,
       register: register.open(stored.groupId),
       tableChanged: () => this.#refreshExports(),
-      defaultAcceptors: (me, peer) => this.acceptorsOf(stored, me, peer),
+      defaultAcceptors: (me, peer, current) => this.acceptorsOf(stored, me, peer, current),
     });
     this.#groups.set(stored.groupId, group);
     this.#stored.set(stored.groupId, stored);

@@ -9,6 +9,7 @@ import type { Operations } from './operations.ts';
 import type { SiteGroups } from './site-groups.ts';
 import type { SiteStore } from './store/site-store.ts';
 import type { MemoryBudget } from './volume/memory-budget.ts';
+import type { WitnessFigures } from './witness-link.ts';
 
 export interface SiteClock {
   /** Monotonic milliseconds. */
@@ -31,6 +32,12 @@ export interface PeerFigures {
   };
 }
 
+/** The witness, as status and metrics show it. */
+export interface WitnessParts {
+  readonly figures: WitnessFigures | undefined;
+  readonly voters: { readonly difference: string | undefined };
+}
+
 export interface SiteParts {
   readonly config: Config;
   readonly clock: SiteClock;
@@ -42,6 +49,7 @@ export interface SiteParts {
   readonly groups: SiteGroups;
   readonly operations: Operations;
   readonly peer: PeerFigures;
+  readonly witness: WitnessParts;
   /** Why this site stopped serving for good (I8), if it did. */
   readonly failure: string | undefined;
   event(

@@ -40,6 +40,8 @@ export interface GroupStatus {
   readonly primarySite: string | undefined;
   readonly inSyncSites: readonly string[];
   readonly epoch: number;
+  /** Names of those who decide on the configuration: sites and, if it votes, the witness. */
+  readonly voters: readonly string[];
   readonly onPeerLoss: 'suspend' | 'preferred';
   readonly preferredSite: string | undefined;
   /** True when clients' reads and writes are answered (here, or by passing them on). */
@@ -89,6 +91,18 @@ export interface PeerStatus {
   readonly problem: string | undefined;
 }
 
+export interface WitnessStatus {
+  readonly name: string;
+  readonly address: string;
+  readonly connected: boolean;
+  readonly sinceMs: number;
+  /** When it last answered this site; undefined if it never did since the daemon started. */
+  readonly lastAnswerMs: number | undefined;
+  readonly roundTripMs: number | undefined;
+  /** Last reason why it is not connected, in words. */
+  readonly problem: string | undefined;
+}
+
 export interface SiteStatus {
   readonly site: string;
   readonly cluster: string;
@@ -97,6 +111,10 @@ export interface SiteStatus {
   readonly startedAtMs: number;
   readonly nowMs: number;
   readonly peer: PeerStatus;
+  /** Undefined if the configuration has none. */
+  readonly witness: WitnessStatus | undefined;
+  /** Why the two sites can't agree on a witness, naming both values. */
+  readonly witnessDifference: string | undefined;
   readonly log: LogStatus;
   readonly groups: readonly GroupStatus[];
   /** Everything that does not go on, or soon will not; empty when all is well. */

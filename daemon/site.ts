@@ -16,7 +16,7 @@ import type { Config } from './config/schema.ts';
 import { CasemateError } from './errors.ts';
 import type { Logger } from './logger.ts';
 import { Operations } from './operations.ts';
-import { PeerConversation } from './peer-conversation.ts';
+import { PeerConversation, siteIdentity } from './peer-conversation.ts';
 import { SiteGroups } from './site-groups.ts';
 import type { SiteClock, SiteParts } from './site-parts.ts';
 import { delayOn, type SitePorts, systemPorts } from './site-ports.ts';
@@ -29,6 +29,7 @@ import type {
   SiteStatus,
   VolumeStatus,
 } from './site-status.ts';
+import { SiteWitness } from './site-witness.ts';
 import { receivedMemory } from './slab-pool.ts';
 import { siteStatus, volumeStatus } from './status.ts';
 import { SiteStore } from './store/site-store.ts';
@@ -60,6 +61,7 @@ export class Site implements SiteControl, SiteParts {
   readonly recovery: LogRecovery;
   readonly groups: SiteGroups;
   readonly peer: PeerConversation;
+  readonly witness: SiteWitness;
   readonly operations: Operations;
   readonly log: Log;
   readonly store: SiteStore;
@@ -93,7 +95,22 @@ export class Site implements SiteControl, SiteParts {
     this.log = log;
     this.recovery = parts.recovery;
     this.memory = new MemoryBudget(this.config.volumes.memoryBytesMax);
-    this.peer = new PeerConversation({ site: this, bootId, logger: options.logger, ports });
+    const { config } = this;
+    this.witness = new SiteWitness({
+      config,
+      own: siteIdentity(config, store.storeId, bootId),
+      table: store.witnesses,
+      ports,
+      event: (level, code, text) => this.event(level, code, undefined, text),
+      changed: () => this.peer.tellWitness(),
+    });
+    this.peer = new PeerConversation({
+      site: this,
+      bootId,
+      logger: options.logger,
+      witness: this.witness,
+      ports,
+    });
     const acceptors = new AcceptorClients({
       own: new Acceptor({
         storeId: store.storeId,
@@ -104,6 +121,7 @@ export class Site implements SiteControl, SiteParts {
       mayPromise: () => this.failure === undefined,
       call: (method, parameters) => this.peer.rawCall(method, parameters),
       peerStoreId: () => store.peerStoreId,
+      witness: () => this.witness.acceptor(),
     });
     this.groups = new SiteGroups({
       context: this.#context(options, bootId),
@@ -115,6 +133,7 @@ export class Site implements SiteControl, SiteParts {
         random: () => ports.random.fraction(),
         delay: delayOn(ports.clock),
       }),
+      voters: this.witness.voters,
       volumeGone: options.volumeGone,
     });
     this.peer.serve(acceptors);
@@ -173,6 +192,7 @@ export class Site implements SiteControl, SiteParts {
   /** Lets the peer in and starts to look after time. */
   async start(): Promise<void> {
     await this.peer.start();
+    this.witness.start();
     this.#tickLater();
     this.event('info', 'started', undefined, this.recovery.report.text);
   }
@@ -189,6 +209,7 @@ export class Site implements SiteControl, SiteParts {
     }
     await this.#checkpointer.stop();
     await this.groups.closeAll();
+    await this.witness.close();
     await this.log.close();
     this.event('info', 'stopped', undefined, 'stopped in order');
     this.store.close();
@@ -353,7 +374,9 @@ export class Site implements SiteControl, SiteParts {
           groups.stored(group.groupId),
           store.storeId,
           store.peerStoreId ?? store.storeId,
+          [],
         ),
+      witnessDifference: () => this.witness.voters.difference,
       dropGroup: (group, how) => groups.drop(group, how),
       newConfig: (fields): GroupConfig => ({
         ...fields,

@@ -32,6 +32,8 @@ export async function siteStatus(site: SiteParts): Promise<SiteStatus> {
       roundTripMs: peer.stats().roundTripMs,
       problem: peer.problem,
     },
+    witness: site.witness.figures,
+    witnessDifference: site.witness.voters.difference,
     log: {
       sizeBytes: stats.sizeBytes,
       limitBytes: stats.limitBytes,
@@ -75,6 +77,7 @@ async function groupStatus(site: SiteParts, group: Group): Promise<GroupStatus> 
     primarySite: siteOf(site, view.config?.primary),
     inSyncSites: (view.config?.inSync ?? []).map((store) => siteOf(site, store) ?? 'unknown'),
     epoch: view.config?.epoch ?? 0,
+    voters: (view.config?.acceptors ?? []).map((store) => voterName(site, store)),
     onPeerLoss: stored.onPeerLoss,
     preferredSite: stored.preferredSite ?? undefined,
     serves: servesClients(group),
@@ -119,8 +122,23 @@ function waitOf(site: SiteParts, group: Group, nowMs: number): GroupStatus['wait
   const reason = view.waitReason;
   if (reason === undefined || servesClients(group)) return undefined;
   const { clears, command } = waitReasons[reason.code];
+  const text = reason.text + missingWitness(site, group);
   const sinceMs = wallMs - (nowMs - (view.waitSinceMs ?? nowMs));
-  return { code: reason.code, text: reason.text, sinceMs, clears, command };
+  return { code: reason.code, text, sinceMs, clears, command };
+}
+
+/** Without the peer the witness decides: whoever waits for both has to know of both. */
+function missingWitness({ witness, peer }: SiteParts, { view }: Group): string {
+  const { figures } = witness;
+  const votes = (view.config?.acceptors.length ?? 0) > 2;
+  if (figures === undefined || figures.connected || peer.connected || !votes) return '';
+  return `; the witness ${figures.name} does not answer either (${figures.problem ?? 'lost'})`;
+}
+
+function voterName(site: SiteParts, storeId: string): string {
+  const name = siteOf(site, storeId);
+  if (name !== undefined) return name;
+  return site.store.witnesses.nameOf(storeId) ?? 'unknown';
 }
 
 function siteOf(site: SiteParts, storeId: string | undefined): string | undefined {

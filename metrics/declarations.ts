@@ -9,6 +9,7 @@ import {
   peerCopyStates,
   roles,
   type VolumeMetrics,
+  type WitnessMetrics,
 } from './snapshot.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -264,6 +265,36 @@ const peerMetrics: readonly NumberMetric[] = [
   }),
 ];
 
+/** Absent at a site without a witness, and while its value is unknown. */
+function witness(
+  name: string,
+  help: string,
+  read: (figures: WitnessMetrics) => number | undefined,
+): NumberMetric {
+  return {
+    type: 'gauge',
+    name: `casemate_site_witness_${name}`,
+    help,
+    labels: ['witness'],
+    read: ({ witness: figures }) =>
+      figures === undefined ? [] : present({ witness: figures.name }, read(figures)),
+  };
+}
+
+const witnessMetrics: readonly NumberMetric[] = [
+  witness('connected', '1 if this site is connected to its witness.', ({ connected }) => {
+    return bit(connected);
+  }),
+  witness('round_trip_seconds', 'Round trip to the witness.', ({ roundTripMs }) => {
+    return roundTripMs === undefined ? undefined : seconds(roundTripMs);
+  }),
+  witness(
+    'last_answer_timestamp_seconds',
+    'When the witness last answered this site.',
+    ({ lastAnswerMs }) => (lastAnswerMs === undefined ? undefined : seconds(lastAnswerMs)),
+  ),
+];
+
 const groupMetrics: readonly (NumberMetric | DurationMetric)[] = [
   groupState('role', 'Role of this site for the group.', 'role', roles, ({ role }) => role),
   groupState(
@@ -296,6 +327,9 @@ const groupMetrics: readonly (NumberMetric | DurationMetric)[] = [
     'When the newest write known to be on both sites was made: the recovery point.',
     ({ lastOnBothSitesMs: ms }) => (ms === undefined ? undefined : seconds(ms)),
   ),
+  group('gauge', 'voters', 'Who decides on the configuration; 3 with a witness.', (each) => {
+    return each.voters;
+  }),
   group('gauge', 'epoch', 'Epoch of the newest configuration known.', ({ epoch }) => epoch),
   group('gauge', 'log_end_sequence', "Last record in this site's log.", (each) => each.endSequence),
   group('gauge', 'commit_sequence', 'Last record known to be committed.', (each) => {
@@ -386,6 +420,7 @@ export const declarations: readonly (NumberMetric | DurationMetric)[] = [
   ...siteMetrics,
   ...logMetrics,
   ...peerMetrics,
+  ...witnessMetrics,
   ...groupMetrics,
   ...volumeMetrics,
 ];

@@ -11,6 +11,14 @@ export interface HealthInput {
     readonly connected: boolean;
     readonly problem: string | undefined;
   };
+  readonly witness:
+    | {
+        readonly name: string;
+        readonly connected: boolean;
+        readonly problem: string | undefined;
+      }
+    | undefined;
+  readonly witnessDifference: string | undefined;
   readonly log: {
     readonly usedBytes: number;
     readonly limitBytes: number;
@@ -26,6 +34,7 @@ export interface GroupHealthInput {
   readonly peer: { readonly state: string; readonly text: string };
   readonly inSync: boolean;
   readonly onPeerLoss: 'suspend' | 'preferred';
+  readonly voters: readonly string[];
   readonly preferredSite: string | undefined;
   readonly primarySite: string | undefined;
   readonly checkpointAtMs: number;
@@ -40,6 +49,9 @@ export type ProblemCode =
   | 'log-failed'
   | 'not-serving'
   | 'peer-disconnected'
+  | 'witness-disconnected'
+  | 'witness-differs'
+  | 'witness-does-not-vote'
   | 'copy-refused'
   | 'resync-needed'
   | 'blocks-unreadable'
@@ -60,6 +72,42 @@ export interface HealthProblem {
 const logUsedPartMax = 0.8;
 /** A checkpoint older than this means that the data files do not keep up. */
 const checkpointAgeMsMax = 5 * 60_000;
+
+function witnessProblems({ witness, witnessDifference }: HealthInput): HealthProblem[] {
+  const problems: HealthProblem[] = [];
+  const warn = (code: ProblemCode, text: string): void => {
+    problems.push({ code, severity: 'warning', group: undefined, text });
+  };
+  if (witness?.connected === false) {
+    const why = witness.problem === undefined ? '' : `: ${witness.problem}`;
+    warn(
+      'witness-disconnected',
+      `the witness, ${witness.name}, is not connected${why}; if the other site were lost now, I/O ` +
+        'would wait',
+    );
+  }
+  if (witnessDifference !== undefined) {
+    warn('witness-differs', `${witnessDifference}; who votes stays as it is until they agree`);
+  }
+  return problems;
+}
+
+/** The operator has named a witness, but the group is still decided without it (R5). */
+function voterProblem(group: GroupHealthInput, input: HealthInput): HealthProblem | undefined {
+  const { witness } = input;
+  if (witness === undefined || !witness.connected || group.onPeerLoss === 'preferred') {
+    return undefined;
+  }
+  if (group.voters.length === 0 || group.voters.includes(witness.name)) return undefined;
+  return {
+    code: 'witness-does-not-vote',
+    severity: 'warning',
+    group: group.name,
+    text:
+      `the witness ${witness.name} does not vote on "${group.name}" yet: it is taken in when both ` +
+      'sites are in sync and have met it',
+  };
+}
 
 function siteProblems({ peer, log }: HealthInput): HealthProblem[] {
   const problems: HealthProblem[] = [];
@@ -121,6 +169,8 @@ function groupProblems(group: GroupHealthInput, input: HealthInput): HealthProbl
   }
   const copy = copyProblem(group, input.peer.connected);
   if (copy !== undefined) problems.push(copy);
+  const voter = voterProblem(group, input);
+  if (voter !== undefined) problems.push(voter);
   for (const volume of group.volumes) {
     const [first] = volume.unreadable;
     if (first === undefined) continue;
@@ -163,6 +213,7 @@ function groupProblems(group: GroupHealthInput, input: HealthInput): HealthProbl
 export function healthProblems(input: HealthInput): HealthProblem[] {
   const problems = [
     ...siteProblems(input),
+    ...witnessProblems(input),
     ...input.groups.flatMap((group) => groupProblems(group, input)),
   ];
   const errors = problems.filter(({ severity }) => severity === 'error');

@@ -49,6 +49,8 @@ export interface GroupMetrics {
   readonly inSync: boolean;
   readonly peerState: (typeof peerCopyStates)[number];
   readonly epoch: number;
+  /** Acceptors of the newest configuration known. */
+  readonly voters: number;
   /** Records in this site's log, committed, applied, durable in the data files: by sequence. */
   readonly endSequence: number;
   readonly commitSequence: number;
@@ -95,6 +97,13 @@ export interface PeerMetrics {
   readonly queuedBytes: number;
 }
 
+export interface WitnessMetrics {
+  readonly name: string;
+  readonly connected: boolean;
+  readonly lastAnswerMs: number | undefined;
+  readonly roundTripMs: number | undefined;
+}
+
 export interface SiteFigures {
   readonly site: string;
   readonly cluster: string;
@@ -110,6 +119,8 @@ export interface MetricsSnapshot {
   readonly site: SiteFigures;
   readonly log: LogMetrics;
   readonly peer: PeerMetrics;
+  /** Undefined if the site has none. */
+  readonly witness: WitnessMetrics | undefined;
   readonly groups: readonly GroupMetrics[];
   readonly volumes: readonly VolumeMetrics[];
   /** Upper bounds of all histograms' buckets. */

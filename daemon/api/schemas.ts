@@ -46,6 +46,7 @@ export const groupStatusSchema = Type.Object({
   primarySite: Type.Optional(text),
   inSyncSites: Type.Array(text),
   epoch: count,
+  voters: Type.Array(text),
   onPeerLoss,
   preferredSite: Type.Optional(text),
   serves: Type.Boolean(),
@@ -92,6 +93,18 @@ export const siteStatusSchema = Type.Object({
     roundTripMs: Type.Optional(Type.Number()),
     problem: Type.Optional(text),
   }),
+  witness: Type.Optional(
+    Type.Object({
+      name: text,
+      address: text,
+      connected: Type.Boolean(),
+      sinceMs: timeMs,
+      lastAnswerMs: Type.Optional(timeMs),
+      roundTripMs: Type.Optional(Type.Number()),
+      problem: Type.Optional(text),
+    }),
+  ),
+  witnessDifference: Type.Optional(text),
   log: Type.Object({
     sizeBytes: count,
     limitBytes: count,

@@ -18,6 +18,19 @@ function peerText({ peer, nowMs }: StatusAnswer): string {
   return `${peer.name} at ${peer.address}: NOT CONNECTED for ${since}${problem}`;
 }
 
+function witnessRows({ witness, nowMs }: StatusAnswer): string[][] {
+  if (witness === undefined) return [];
+  const { name, address, connected, sinceMs, lastAnswerMs, problem } = witness;
+  const since = durationText(nowMs - sinceMs);
+  const answered =
+    lastAnswerMs === undefined
+      ? 'never answered'
+      : `answered ${durationText(nowMs - lastAnswerMs)} ago`;
+  if (connected) return [['witness', `${name} at ${address}: connected for ${since}, ${answered}`]];
+  const why = problem === undefined ? '' : `: ${problem}`;
+  return [['witness', `${name} at ${address}: NOT CONNECTED for ${since}, ${answered}${why}`]];
+}
+
 function logText({ log }: StatusAnswer): string {
   if (log.failed !== undefined) return `FAILED: ${log.failed}`;
   const percent = Math.round((100 * log.usedBytes) / Math.max(1, log.limitBytes));
@@ -29,6 +42,7 @@ function headText(status: StatusAnswer): string {
   return alignColumns([
     ['site', `${status.site} of ${status.cluster}, version ${status.version}, up for ${up}`],
     ['peer', peerText(status)],
+    ...witnessRows(status),
     ['log', logText(status)],
   ]);
 }
@@ -104,8 +118,10 @@ export function volumeText(name: string, group: GroupAnswer, nowMs: number): str
   if (volume === undefined) throw new Error(`the group has no volume ${name}`);
   const last = group.lastOnBothSitesMs;
   const size = `${formatSize(volume.sizeBytes)} (${volume.sizeBytes} bytes)`;
+  const alone =
+    group.voters.length > 2 ? 'the site that the witness answers goes on alone' : 'hold I/O';
   const preferred =
-    group.onPeerLoss === 'preferred' ? `${group.preferredSite ?? '?'} goes on alone` : 'hold I/O';
+    group.onPeerLoss === 'preferred' ? `${group.preferredSite ?? '?'} goes on alone` : alone;
   return alignColumns([
     ['volume', volume.name],
     ['group', `${group.name} (epoch ${group.epoch})`],
@@ -113,6 +129,7 @@ export function volumeText(name: string, group: GroupAnswer, nowMs: number): str
     ['role', `${group.role} here; primary is ${group.primarySite ?? 'not known'}`],
     ['in sync', `${group.inSync ? 'yes' : 'no'}: ${group.peer.text}`],
     ['newest on both', last === undefined ? 'not known' : `${durationText(nowMs - last)} ago`],
+    ['voters', group.voters.join(', ')],
     ['without peer', preferred],
     ['clients', String(volume.clientConnections)],
     ...unreadableRow(volume),

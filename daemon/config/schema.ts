@@ -33,11 +33,11 @@ const replication = table(
       'A peer that leaves a write unacknowledged for longer is dropped from the in-sync set: the longest a slow peer delays a write.',
     ),
     leaseMs: integer(
-      { min: 20, max: 300_000, standard: 2000 },
+      { min: 20, max: 300_000, standard: 1600 },
       "How long the peer's acknowledgement lets the primary answer reads.",
     ),
     graceMs: integer(
-      { min: 25, max: 600_000, standard: 2600 },
+      { min: 25, max: 600_000, standard: 2100 },
       'How long a secondary that has acknowledged nothing waits before it takes over.',
     ),
     connectMs: integer(
@@ -64,7 +64,7 @@ const replication = table(
     onPeerLoss: Type.Union([Type.Literal('suspend'), Type.Literal('preferred')], {
       default: 'suspend',
       description:
-        'Default for new volumes: without the peer, hold I/O ("suspend") or let the preferred site go on alone ("preferred").',
+        'Default for new volumes: without the peer, let the preferred site go on alone ("preferred"), or the one that the witness answers, and without a witness hold I/O ("suspend").',
     }),
     preferredSite: Type.Optional(
       siteName(

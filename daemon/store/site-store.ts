@@ -33,6 +33,7 @@ import {
 } from './group-table.ts';
 import { IdentityTable, identityTableSql, type StoreIdentity } from './identity-table.ts';
 import { StageTable, type StoredStage, stageTableSql } from './stage-table.ts';
+import { WitnessTable, witnessTableSql } from './witness-table.ts';
 
 export type { StoredCheckpoint, StoredVolume } from './checkpoint-table.ts';
 export type { NewEvent } from './event-log.ts';
@@ -47,6 +48,7 @@ const format: DatabaseFormat = {
   migrations: [
     identityTableSql + groupTableSql + checkpointTableSql + acceptorTableSql,
     extentTableSql + stageTableSql,
+    witnessTableSql,
   ],
 };
 
@@ -88,6 +90,8 @@ export class SiteStore {
   readonly #dropStage: (groupId: GroupId) => void;
   /** What this site promised as an acceptor of the register. */
   readonly acceptors: AcceptorTable;
+  /** The witnesses that this site has met. */
+  readonly witnesses: WitnessTable;
   readonly events: EventLog;
 
   private constructor(database: Database, path: string, options: SiteStoreOptions) {
@@ -99,6 +103,7 @@ export class SiteStore {
     this.#extents = new ExtentTable(database, path);
     this.#stages = new StageTable(database, path);
     this.acceptors = new AcceptorTable(database, path);
+    this.witnesses = new WitnessTable(database, path);
     this.#removeGroup = database.transaction((groupId: GroupId) => {
       this.#checkpoints.delete(groupId);
       this.#endStage(groupId);

@@ -36,7 +36,11 @@ export interface OpenGroupOptions {
   /**
    * The list of acceptors that the group's mode stands for (R6), once the peer's store is known.
    */
-  readonly defaultAcceptors: (me: string, peer: string) => readonly string[];
+  readonly defaultAcceptors: (
+    me: string,
+    peer: string,
+    current: readonly string[],
+  ) => readonly string[];
 }
 
 /** Opens a group; when it resolves its data files have everything known to be committed. */

@@ -3,7 +3,7 @@
  * It holds no data and decides nothing by itself; it only never forgets what it promised.
  */
 import { createLogger, type Logger } from '../logger.ts';
-import { listenForOperators, stopSignal } from '../process-life.ts';
+import { endOnContradiction, listenForOperators, stopSignal } from '../process-life.ts';
 import { randomId, systemClock, wallClockMs } from '../system-clock.ts';
 import { systemNetwork } from '../system-network.ts';
 import { softwareVersion } from '../version.ts';
@@ -12,18 +12,10 @@ import type { WitnessConfig } from './witness-config.ts';
 import { WitnessServer } from './witness-server.ts';
 import { WitnessStore } from './witness-store.ts';
 
-/** Exit code after a failed assertion: the state in memory can't be trusted, the store can. */
-const bugExitCode = 70;
-
 /** Runs a witness until SIGTERM or SIGINT; resolves when everything is closed. */
 export async function runWitness(config: WitnessConfig): Promise<void> {
   const logger = createLogger({ level: config.logging.level, site: config.name });
-  const bug = (error: unknown): void => {
-    logger.fatal({ err: error }, 'a contradiction inside the program; the process ends');
-    process.exit(bugExitCode);
-  };
-  process.on('uncaughtException', bug);
-  process.on('unhandledRejection', bug);
+  const bug = endOnContradiction(logger);
   const store = WitnessStore.open({
     directory: config.dataDirectory,
     name: config.name,

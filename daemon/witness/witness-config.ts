@@ -103,7 +103,8 @@ function relationProblems(config: Static<typeof witnessConfigSchema>): string[] 
     ['listen', listen],
     ['api.listen', api.listen],
   ] as const) {
-    if (parseAddress(text) === undefined) problems.push(`${key} ("${text}") has a port above 65535`);
+    if (parseAddress(text) === undefined)
+      problems.push(`${key} ("${text}") has a port above 65535`);
   }
   if (listen === api.listen && parseAddress(listen)?.port !== 0) {
     problems.push(`api.listen ("${listen}") is the same address as listen: each needs its own`);

@@ -4,6 +4,7 @@
  * loop, all of them together, is carried out in one transaction with one sync (R4).
  */
 import { AssertionError } from 'node:assert';
+import { ReplicationError } from '../../replication/errors.ts';
 import { Acceptor as LinkAcceptor } from '../../replication/link/acceptor.ts';
 import { Calls } from '../../replication/link/calls.ts';
 import type { Clock } from '../../replication/link/clock.ts';
@@ -17,7 +18,6 @@ import { defaultLinkTimeouts } from '../../replication/link/limits.ts';
 import type { LinkMessage } from '../../replication/link/message-reader.ts';
 import type { Network, Stream } from '../../replication/link/network.ts';
 import { Acceptor } from '../../replication/register/acceptor.ts';
-import { ReplicationError } from '../../replication/errors.ts';
 import { CasemateError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { answerRegisterCall, isRegisterCall } from '../register-calls.ts';

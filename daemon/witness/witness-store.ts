@@ -167,11 +167,7 @@ export class WitnessStore {
   }
 }
 
-function identify(
-  database: Database,
-  path: string,
-  { name, newId }: WitnessStoreOptions,
-): StoreId {
+function identify(database: Database, path: string, { name, newId }: WitnessStoreOptions): StoreId {
   const select = database.prepare('SELECT store_id, name FROM identity WHERE only = 1');
   if (select.get() === undefined) {
     const insert = database.prepare('INSERT INTO identity (only, store_id, name) VALUES (1, ?, ?)');

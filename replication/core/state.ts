@@ -26,8 +26,15 @@ export interface CoreOptions {
   readonly digestAt: (sequence: number) => Digest | undefined;
   /** A number in [0, 1): jitter only. */
   readonly random: () => number;
-  /** The group's mode as the list of acceptors (R6), for these two stores. */
-  readonly defaultAcceptors: (me: StoreId, peer: StoreId) => readonly StoreId[];
+  /**
+   * The group's mode as the list of acceptors (R6), for these two stores: what `current`, those
+   * that count now, should become.
+   */
+  readonly defaultAcceptors: (
+    me: StoreId,
+    peer: StoreId,
+    current: readonly StoreId[],
+  ) => readonly StoreId[];
 }
 
 /** No session: since when, and whether it was lost in use rather than closed for a reason. */

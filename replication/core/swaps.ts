@@ -44,7 +44,7 @@ function nextConfig(
   const times = name === 'add' ? expected : state.times;
   const acceptors =
     name === 'add' && peer !== undefined
-      ? state.options.defaultAcceptors(state.me, peer)
+      ? state.options.defaultAcceptors(state.me, peer, expected.acceptors)
       : expected.acceptors;
   return {
     epoch: expected.epoch + 1,

@@ -10,6 +10,7 @@ import type { CoreState, ReigningRole } from './state.ts';
 import { isInSync, isWhole, otherMember, quorumWithoutPeer } from './state.ts';
 import { advanceCommit, considerRelease } from './steady.ts';
 import { propose } from './swaps.ts';
+import { considerVoters } from './voters.ts';
 import { backOff } from './wait.ts';
 
 export function onTick(state: CoreState): void {
@@ -30,6 +31,7 @@ export function decide(state: CoreState): void {
       advanceCommit(state);
       considerRelease(state);
       considerAdd(state);
+      considerVoters(state);
       break;
     case 'released':
       if (state.nowMs - state.role.sinceMs > state.times.ackTimeoutMs) considerRestart(state);

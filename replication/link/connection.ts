@@ -40,7 +40,7 @@ export interface ConnectionCounters {
   messagesOut: number;
   framesIn: number;
   framesOut: number;
-  /** Of the last answered ping on the control connection; undefined before. */
+  /** Of the last answered ping; not of those on a data connection. Undefined before. */
   roundTripMs: number | undefined;
 }
 
@@ -223,7 +223,7 @@ export class Connection {
   }
 
   #onPong(id: number): void {
-    if (id !== this.#pingNumber || this.purpose !== 'control') return;
+    if (id !== this.#pingNumber || this.purpose === 'data') return;
     this.#options.counters.roundTripMs = this.#options.clock.nowMs() - this.#pingSentAtMs;
   }
 

@@ -83,9 +83,11 @@ export class Proposer {
     answers: readonly PrepareAnswer[],
     change: (current: undefined) => GroupConfig | undefined,
   ): Promise<RoundResult> {
-    const blank = answers.filter(({ kind }) => kind === 'blank');
-    if (blank.length < clients.length || blank.length === 0) return failure(answers);
+    const { blanks } = sortAnswers(answers);
     const first = change(undefined);
+    const needed = first?.acceptors ?? clients.map(({ storeId }) => storeId);
+    const areBlank = needed.every((store) => blanks.includes(store));
+    if (!areBlank || blanks.length === 0) return failure(answers);
     if (first === undefined) return { kind: 'absent' };
     return this.#accept(clients, ballot, first, acceptedByAll(first.acceptors));
   }

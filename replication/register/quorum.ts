@@ -2,7 +2,8 @@
  * Who has to promise and accept (R4, R5). A plain round needs a majority of the newest value's
  * acceptors, counted by store id. Where lists of acceptors differ, between the newest value and the
  * next or among the answers themselves (a change that was half done), all of both have to: but for
- * one store that another one replaces, which is gone.
+ * one store that leaves or that another one replaces, which may be gone for good: then all that
+ * remain have to, so that no round of the old list can be won without one that knows the new list.
  *
  * A listed store that is blank, though, has never accepted anything (a lost disk comes back under
  * another id), so nothing can have been chosen with its help: it takes the value after all others.
@@ -99,8 +100,11 @@ function changedAcceptors(
   const added = without(next.acceptors, old);
   const remaining = without(next.acceptors, added);
   const removed = without(old, next.acceptors);
-  const replaces = others.length === 1 && added.length === 1 && removed.length === 1;
-  const needed = replaces && remaining.length > 0 ? remaining : old;
+  const oneGoes = others.length === 1 && removed.length === 1;
+  const replaces = oneGoes && added.length === 1 && remaining.length > 0;
+  // All that remain being a majority of the old list, no later quorum of that list is without them.
+  const leaves = oneGoes && added.length === 0 && remaining.length * 2 > old.length;
+  const needed = replaces || leaves ? remaining : old;
   const blank = answers.blanks.filter((store) => next.acceptors.includes(store));
   const quorum = allOf(without(needed, answers.blanks), [...new Set([...added, ...blank])]);
   const promisesFrom = [...quorum.first, ...without(added, answers.blanks)];

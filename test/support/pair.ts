@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import type { GroupStatus, SiteStatus } from '../../daemon/site-status.ts';
 import { pollUntil } from './poll.ts';
 import { run } from './run-command.ts';
+import { TestWitness } from './witness.ts';
 
 const commandPath = fileURLToPath(new URL('../../daemon/cli/casemate.cjs', import.meta.url));
 
@@ -213,6 +214,8 @@ export class TestSite {
 export interface PairOptions {
   readonly directory: string;
   readonly tables?: Readonly<Record<string, readonly string[]>>;
+  /** Runs a witness as well, which both sites name. */
+  readonly witness?: boolean;
   /** Port that each site dials instead of its peer's own: a proxy's. */
   readonly via?: { readonly a?: number; readonly b?: number };
 }
@@ -221,29 +224,52 @@ export interface PairOptions {
 export class TestPair {
   readonly a: TestSite;
   readonly b: TestSite;
+  readonly #witness: TestWitness | undefined;
   readonly ports: { readonly a: number; readonly b: number };
 
-  private constructor(a: TestSite, b: TestSite, ports: { a: number; b: number }) {
+  private constructor(
+    a: TestSite,
+    b: TestSite,
+    ports: { a: number; b: number },
+    witness: TestWitness | undefined,
+  ) {
     this.a = a;
     this.b = b;
     this.ports = ports;
+    this.#witness = witness;
+  }
+
+  get witness(): TestWitness {
+    if (this.#witness === undefined) throw new Error('this pair has no witness');
+    return this.#witness;
   }
 
   /** Writes both configurations; starts nothing yet. */
   static async make(options: PairOptions): Promise<TestPair> {
-    const ports = await freePorts(6);
-    const [replicationA, replicationB, apiA, apiB, nbdA, nbdB] = ports;
+    const ports = await freePorts(8);
+    const [replicationA, replicationB, apiA, apiB, nbdA, nbdB, witnessPort, witnessApi] = ports;
     if (
       replicationA === undefined ||
       replicationB === undefined ||
       apiA === undefined ||
       apiB === undefined ||
       nbdA === undefined ||
-      nbdB === undefined
+      nbdB === undefined ||
+      witnessPort === undefined ||
+      witnessApi === undefined
     ) {
       throw new Error('no free ports');
     }
-    const tables = options.tables ?? {};
+    const witness =
+      options.witness === true
+        ? new TestWitness({
+            directory: options.directory,
+            name: 'lux-w',
+            port: witnessPort,
+            apiPort: witnessApi,
+          })
+        : undefined;
+    const tables = { ...witness?.siteTables, ...options.tables };
     const a = new TestSite({
       name: 'lux-1',
       directory: options.directory,
@@ -262,12 +288,12 @@ export class TestPair {
       peer: { name: 'lux-1', port: options.via?.b ?? replicationA },
       tables,
     });
-    return new TestPair(a, b, { a: replicationA, b: replicationB });
+    return new TestPair(a, b, { a: replicationA, b: replicationB }, witness);
   }
 
-  /** Both daemons run and see each other. */
+  /** Both daemons run and see each other, and their witness if they have one. */
   async start(): Promise<void> {
-    await Promise.all([this.a.start(), this.b.start()]);
+    await Promise.all([this.#witness?.start(), this.a.start(), this.b.start()]);
     await this.connected();
   }
 
@@ -276,6 +302,18 @@ export class TestPair {
       await pollUntil(`${site.name} is connected to its peer`, async () => {
         return (await site.tryStatus())?.peer.connected === true;
       });
+      if (this.#witness === undefined) continue;
+      await pollUntil(`${site.name} is connected to its witness`, async () => {
+        return (await site.tryStatus())?.witness?.connected === true;
+      });
+    }
+  }
+
+  /** In sync, and the witness votes on it. */
+  async guarded(volume: string): Promise<void> {
+    await this.inSync(volume);
+    for (const site of [this.a, this.b]) {
+      await site.until(volume, 'has three voters', ({ voters }) => voters.length === 3);
     }
   }
 
@@ -297,7 +335,7 @@ export class TestPair {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.a.stop(), this.b.stop()]);
+    await Promise.all([this.a.stop(), this.b.stop(), this.#witness?.stop()]);
   }
 }
 

@@ -3,7 +3,9 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { configReference } from '../../daemon/config/reference.ts';
+import { witnessConfigSchema } from '../../daemon/witness/witness-config.ts';
 import { declarations } from '../../metrics/declarations.ts';
+import { witnessDeclarations } from '../../metrics/witness-declarations.ts';
 import { describe, readRepositoryFile, readSources, repositoryDirectory } from './sources.ts';
 
 const documents = ['README.md', 'ARCHITECTURE.md'];
@@ -94,15 +96,18 @@ t.test('every error code of the code is in the README', async (t) => {
 });
 
 t.test('every metric is in the README', async (t) => {
-  const metrics = new Map(declarations.map(({ name }) => [name, 'metrics/declarations.ts']));
+  const metrics = new Map([
+    ...declarations.map(({ name }) => [name, 'metrics/declarations.ts'] as const),
+    ...witnessDeclarations.map(({ name }) => [name, 'metrics/witness-declarations.ts'] as const),
+  ]);
   t.ok(metrics.size > 0, 'the code has metrics');
   t.same(undocumented(metrics, referenceText()), []);
 });
 
 t.test('the README has the configuration reference as the schema gives it', async (t) => {
   const readme = new Set(referenceText().split('\n'));
-  const missing = configReference()
-    .split('\n')
+  const missing = [configReference(), configReference(witnessConfigSchema)]
+    .flatMap((table) => table.split('\n'))
     .filter((row) => !readme.has(row));
   t.same(missing, [], 'these rows are missing or differ');
 });

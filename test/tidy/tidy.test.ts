@@ -22,7 +22,7 @@ const columnsMax = 100;
  * NBD server, which is tested through real sockets only.
  */
 const systemFiles =
-  /^(?:daemon\/system-[^/]*\.ts|wal\/system-disk\.ts|daemon\/cli\/|daemon\/run\.ts|daemon\/nbd\/|test\/|bench\/)/;
+  /^(?:daemon\/system-[^/]*\.ts|wal\/system-disk\.ts|daemon\/cli\/|daemon\/process-life\.ts|daemon\/nbd\/|test\/|bench\/)/;
 
 /** Read before anything runs, or beside SQLite, which does its own input and output. */
 const fileReaders = /^daemon\/(?:config\/parse\.ts|version\.ts|store\/)/;

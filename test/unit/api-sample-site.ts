@@ -37,6 +37,7 @@ export function groupStatus(name: string, more: Partial<GroupStatus> = {}): Grou
     inSyncSites: ['lux-1', 'lux-2'],
     epoch: 4,
     onPeerLoss: 'suspend',
+    voters: ['lux-1', 'lux-2'],
     preferredSite: undefined,
     serves: true,
     wait: undefined,
@@ -119,6 +120,8 @@ export class SampleSite implements SiteControl {
         roundTripMs: this.peerConnected ? 0.42 : undefined,
         problem: this.peerConnected ? undefined : 'connection refused',
       },
+      witness: undefined,
+      witnessDifference: undefined,
       log: {
         sizeBytes: 1024 ** 3,
         limitBytes: 1024 ** 3,

@@ -32,7 +32,7 @@ t.test('the required keys are enough, everything else has a default', async (t) 
   const config = parseConfig(text());
   t.equal(config.nbd.unix, '/var/lib/casemate/nbd.sock');
   t.equal(config.log.sizeBytes, 1024 ** 3);
-  t.equal(config.replication.graceMs, 2600);
+  t.equal(config.replication.graceMs, 2100);
   t.equal(config.api.listen, '127.0.0.1:9617');
   t.equal(config.replication.onPeerLoss, 'suspend');
   t.equal(config.replication.preferredSite, undefined);
@@ -139,17 +139,25 @@ t.test('all problems are told at once', async (t) => {
 
 const relations: readonly [source: string, expected: RegExp][] = [
   [
-    text({ replication: 'heartbeatMs = 501' }),
-    /heartbeatMs \(501\) must be at most a quarter.* 500:/,
+    text({ replication: 'heartbeatMs = 401' }),
+    /heartbeatMs \(401\) must be at most a quarter.* 400:/,
   ],
   [text({ replication: 'ackTimeoutMs = 2001' }), /ackTimeoutMs \(2001\) must be at most .*leaseMs/],
   [
-    text({ replication: 'leaseMs = 3000\nackTimeoutMs = 2600' }),
-    /ackTimeoutMs \(2600\) must be less than replication\.graceMs \(2600\)/,
+    text({ replication: 'leaseMs = 3000\nackTimeoutMs = 2100' }),
+    /ackTimeoutMs \(2100\) must be less than replication\.graceMs \(2100\)/,
   ],
   [
-    text({ replication: 'graceMs = 2499' }),
-    /graceMs \(2499\) must be at least 1\.25 times.* 2500:/,
+    text({ replication: 'graceMs = 1999' }),
+    /graceMs \(1999\) must be at least 1\.25 times.* 2000:/,
+  ],
+  [
+    text({ tables: '[witness]\nname = "lux-2"\naddress = "127.0.0.1:1"' }),
+    /witness\.name \("lux-2"\) must differ from site and peer\.site/,
+  ],
+  [
+    text({ tables: '[witness]\nname = "lux-w"\naddress = "127.0.0.1:0"' }),
+    /witness\.address \("127\.0\.0\.1:0"\) must name the port the witness listens on/,
   ],
   [
     text({ replication: 'rejoinBackoffMs = 70000' }),

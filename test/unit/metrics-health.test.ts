@@ -16,6 +16,7 @@ function group(more: Partial<GroupHealthInput> = {}): GroupHealthInput {
     peer: { state: 'in-sync', text: 'in sync' },
     inSync: true,
     onPeerLoss: 'suspend',
+    voters: ['lux-1', 'lux-2'],
     preferredSite: undefined,
     primarySite: 'lux-1',
     checkpointAtMs: nowMs - 5000,
@@ -28,6 +29,8 @@ function input(more: Partial<HealthInput> = {}): HealthInput {
   return {
     nowMs,
     peer: { name: 'lux-2', connected: true, problem: undefined },
+    witness: undefined,
+    witnessDifference: undefined,
     log: { usedBytes: 10, limitBytes: 100, failed: undefined },
     groups: [group()],
     ...more,
@@ -40,6 +43,22 @@ t.test('a site that is well has no problems and is ready', async (t) => {
   t.same(healthProblems(input()), []);
   t.same(readinessProblems(input()), []);
   t.same(readinessProblems(input({ groups: [] })), [], 'a site without volumes too');
+});
+
+t.test('a witness that is away, differs or does not vote yet is a warning', async (t) => {
+  const voters = ['lux-1', 'lux-2', 'lux-w'];
+  const witness = { name: 'lux-w', connected: true, problem: undefined };
+  t.same(codes(input({ witness, groups: [group({ voters })] })), [], 'it votes');
+  t.same(codes(input({ witness })), ['witness-does-not-vote']);
+  t.same(codes(input({ witness, groups: [group({ onPeerLoss: 'preferred' })] })), []);
+  const away = input({
+    witness: { ...witness, connected: false, problem: 'connection refused' },
+    groups: [group({ voters })],
+  });
+  t.same(codes(away), ['witness-disconnected']);
+  t.same(readinessProblems(away), [], 'the site serves without it');
+  const witnessDifference = 'lux-1 has "lux-w", lux-2 has none';
+  t.same(codes(input({ witnessDifference })), ['witness-differs']);
 });
 
 const peerLost = { name: 'lux-2', connected: false, problem: 'connection refused' };
