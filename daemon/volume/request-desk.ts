@@ -54,6 +54,8 @@ export class RequestDesk {
   readonly #host: RequestDeskHost;
   readonly #queued = new Queue<WritePart>();
   readonly #unresolved = new Map<number, Unresolved>();
+  /** Writes found in frames of the primary whose commit this site has not heard of yet. */
+  readonly #found = new Map<number, { readonly part: WritePart; answered: boolean }>();
   readonly #held = new Queue<WaitingRequest>();
   readonly #passedOn = new Map<number, WaitingRequest & { readonly session: number }>();
   #number = 0;
@@ -126,7 +128,7 @@ export class RequestDesk {
 
   /** Answers a part and gives its memory back. */
   settle(part: WritePart, error: BlockError): void {
-    part.owner.partDone(error);
+    if (!this.#takeAnswered(part)) part.owner.partDone(error);
     this.#host.memory.give(part.costBytes);
   }
 
@@ -134,6 +136,7 @@ export class RequestDesk {
   cut(parts: readonly WritePart[]): void {
     for (const part of parts) {
       if (part.origin.boot !== this.#host.boot) this.settle(part, blockError.shutdown);
+      else if (this.#takeAnswered(part)) this.#host.memory.give(part.costBytes);
       else this.#unresolved.set(part.origin.number, { part, session: undefined });
     }
   }
@@ -147,6 +150,7 @@ export class RequestDesk {
       const unresolved = this.#unresolved.get(record.origin.number);
       if (unresolved === undefined) continue;
       this.#unresolved.delete(record.origin.number);
+      this.#found.set(record.origin.number, { part: unresolved.part, answered: false });
       found.push(unresolved.part);
     }
     return found;
@@ -196,11 +200,35 @@ export class RequestDesk {
       else this.settle(unresolved.part, toBlockError(reply.error));
       return;
     }
+    const found = this.#found.get(reply.id);
+    if (found !== undefined) {
+      this.#answerFound(found, reply);
+      return;
+    }
     const waiting = this.#passedOn.get(reply.id);
     if (waiting === undefined || waiting.session !== session) return;
     this.#passedOn.delete(reply.id);
     if (reply.refused) this.#held.push(waiting);
     else finishRead(waiting, reply);
+  }
+
+  /**
+   * The primary's word for the commit of a write comes before this site hears of the commit point,
+   * which travels with the next frame or heartbeat (R37).
+   */
+  #answerFound(found: { readonly part: WritePart; answered: boolean }, reply: ForwardReply): void {
+    if (found.answered || reply.refused || toBlockError(reply.error) !== blockError.none) return;
+    found.answered = true;
+    found.part.owner.partDone(blockError.none);
+  }
+
+  /** Whether the primary's word has answered the part; in any case it is waited for no longer. */
+  #takeAnswered(part: WritePart): boolean {
+    if (this.#found.size === 0) return false;
+    const found = this.#found.get(part.origin.number);
+    if (found?.part !== part) return false;
+    this.#found.delete(part.origin.number);
+    return found.answered;
   }
 
   /** Drops what nobody waits for any more, and what has waited longer than is allowed (R38). */
