@@ -34,6 +34,9 @@ export interface OperationsHost {
   }): Promise<Group>;
   describe(group: Group): PeerCallParameters<'groupAnnounce'>;
   acceptorsOf(group: Group): readonly string[];
+  /** Who decides after a forced promotion (R35). */
+  readonly forcedAcceptors: readonly string[];
+  readonly registerType: 'sites' | 'etcd';
   /** Why the two sites have no witness in common although one of them has one. */
   witnessDifference(): string | undefined;
   dropGroup(group: Group, how: 'delete-files'): Promise<void>;
@@ -258,7 +261,7 @@ export class Operations {
       epoch: (view.config?.epoch ?? 0) + 1,
       primary: me,
       inSync: [me],
-      acceptors: [me],
+      acceptors: [...this.#host.forcedAcceptors],
       forced: view.end,
     });
     await this.#host.within(group.register.force(next), `promoting "${name}"`);
@@ -411,6 +414,12 @@ export class Operations {
 
   #checkPreferred(site: string | undefined): void {
     if (site === undefined) return;
+    if (this.#host.registerType === 'etcd') {
+      throw new CasemateError(
+        'ERR_PREFERRED_SITE',
+        'no site can be preferred with etcd: it decides which one goes on alone, either of them',
+      );
+    }
     if (site === this.#host.siteName || site === this.#host.peerName) return;
     throw new CasemateError(
       'ERR_PREFERRED_SITE',

@@ -9,7 +9,7 @@ import type { LogRecovery } from '../wal/log-types.ts';
 import { CasemateError } from './errors.ts';
 import type { BlockDevice, ExportDirectory } from './nbd/block-device.ts';
 import type { GroupDescription } from './peer-calls.ts';
-import type { SiteRegister } from './site-register.ts';
+import { checkRegister, fixedAcceptors, type SiteRegister } from './site-register.ts';
 import type { StoredGroup } from './store/site-store.ts';
 import type { Group } from './volume/group.ts';
 import type { GroupContext } from './volume/group-context.ts';
@@ -103,6 +103,8 @@ export class SiteGroups implements ExportDirectory {
     peer: string,
     current: readonly string[],
   ): readonly string[] {
+    const fixed = fixedAcceptors(this.#options.register, current);
+    if (fixed !== undefined) return fixed;
     if (group.onPeerLoss === 'suspend') return this.#options.voters.acceptors(me, peer, current);
     return group.preferredSite === this.#options.siteName ? [me] : [peer];
   }
@@ -215,6 +217,7 @@ export class SiteGroups implements ExportDirectory {
       tableChanged: () => this.#refreshExports(),
       defaultAcceptors: (me, peer, current) => this.acceptorsOf(stored, me, peer, current),
     });
+    checkRegister(register, stored.name, group.view.config?.acceptors);
     this.#groups.set(stored.groupId, group);
     this.#stored.set(stored.groupId, stored);
     group.start();

@@ -7,6 +7,7 @@ import type { LogRecovery } from '../wal/log-types.ts';
 import type { Config } from './config/schema.ts';
 import type { Operations } from './operations.ts';
 import type { SiteGroups } from './site-groups.ts';
+import type { RegisterStatus } from './site-status.ts';
 import type { SiteStore } from './store/site-store.ts';
 import type { MemoryBudget } from './volume/memory-budget.ts';
 import type { WitnessFigures } from './witness-link.ts';
@@ -50,6 +51,7 @@ export interface SiteParts {
   readonly operations: Operations;
   readonly peer: PeerFigures;
   readonly witness: WitnessParts;
+  readonly register: { status(): RegisterStatus };
   /** Why this site stopped serving for good (I8), if it did. */
   readonly failure: string | undefined;
   event(

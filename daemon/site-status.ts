@@ -103,6 +103,15 @@ export interface WitnessStatus {
   readonly problem: string | undefined;
 }
 
+/** Who decides which site is primary, and whether it can be asked. */
+export interface RegisterStatus {
+  readonly type: 'sites' | 'etcd';
+  /** Whether it answered when it was asked last; undefined if that is not known. */
+  readonly reachable: boolean | undefined;
+  /** In words; each endpoint of etcd. */
+  readonly text: string;
+}
+
 export interface SiteStatus {
   readonly site: string;
   readonly cluster: string;
@@ -111,6 +120,7 @@ export interface SiteStatus {
   readonly startedAtMs: number;
   readonly nowMs: number;
   readonly peer: PeerStatus;
+  readonly register: RegisterStatus;
   /** Undefined if the configuration has none. */
   readonly witness: WitnessStatus | undefined;
   /** Why the two sites can't agree on a witness, naming both values. */

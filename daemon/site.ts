@@ -20,7 +20,7 @@ import { PeerConversation, siteIdentity } from './peer-conversation.ts';
 import { SiteGroups } from './site-groups.ts';
 import type { SiteClock, SiteParts } from './site-parts.ts';
 import { delayOn, type SitePorts, systemPorts } from './site-ports.ts';
-import { siteRegister } from './site-register.ts';
+import { type SiteRegister, siteRegister } from './site-register.ts';
 import type {
   CreateVolume,
   PromotionEvidence,
@@ -62,6 +62,7 @@ export class Site implements SiteControl, SiteParts {
   readonly groups: SiteGroups;
   readonly peer: PeerConversation;
   readonly witness: SiteWitness;
+  readonly register: SiteRegister;
   readonly operations: Operations;
   readonly log: Log;
   readonly store: SiteStore;
@@ -123,16 +124,19 @@ export class Site implements SiteControl, SiteParts {
       peerStoreId: () => store.peerStoreId,
       witness: () => this.witness.acceptor(),
     });
+    this.register = siteRegister({
+      config,
+      storeId: store.storeId,
+      bootId,
+      clients: () => acceptors.clients(),
+      random: () => ports.random.fraction(),
+      delay: delayOn(ports.clock),
+      event: (level, code, text) => this.event(level, code, undefined, text),
+    });
     this.groups = new SiteGroups({
       context: this.#context(options, bootId),
       siteName: this.config.site,
-      register: siteRegister({
-        storeId: store.storeId,
-        bootId,
-        clients: () => acceptors.clients(),
-        random: () => ports.random.fraction(),
-        delay: delayOn(ports.clock),
-      }),
+      register: this.register,
       voters: this.witness.voters,
       volumeGone: options.volumeGone,
     });
@@ -210,6 +214,7 @@ export class Site implements SiteControl, SiteParts {
     await this.#checkpointer.stop();
     await this.groups.closeAll();
     await this.witness.close();
+    this.register.close();
     await this.log.close();
     this.event('info', 'stopped', undefined, 'stopped in order');
     this.store.close();
@@ -376,6 +381,8 @@ export class Site implements SiteControl, SiteParts {
           store.peerStoreId ?? store.storeId,
           [],
         ),
+      forcedAcceptors: this.register.acceptors ?? [store.storeId],
+      registerType: config.register.type,
       witnessDifference: () => this.witness.voters.difference,
       dropGroup: (group, how) => groups.drop(group, how),
       newConfig: (fields): GroupConfig => ({

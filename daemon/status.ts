@@ -1,6 +1,7 @@
 /** What a site says of itself, gathered from its parts when somebody asks. */
 import { healthProblems } from '../metrics/health.ts';
 import type { PeerState } from '../replication/core/events.ts';
+import { etcdAcceptor } from '../replication/register/etcd-record.ts';
 import { blockSizeBytes } from '../wal/checksum.ts';
 import type { SiteParts } from './site-parts.ts';
 import type { GroupStatus, PeerCopyStatus, SiteStatus, VolumeStatus } from './site-status.ts';
@@ -32,6 +33,7 @@ export async function siteStatus(site: SiteParts): Promise<SiteStatus> {
       roundTripMs: peer.stats().roundTripMs,
       problem: peer.problem,
     },
+    register: site.register.status(),
     witness: site.witness.figures,
     witnessDifference: site.witness.voters.difference,
     log: {
@@ -122,9 +124,15 @@ function waitOf(site: SiteParts, group: Group, nowMs: number): GroupStatus['wait
   const reason = view.waitReason;
   if (reason === undefined || servesClients(group)) return undefined;
   const { clears, command } = waitReasons[reason.code];
-  const text = reason.text + missingWitness(site, group);
+  const text = reason.text + missingRegister(site) + missingWitness(site, group);
   const sinceMs = wallMs - (nowMs - (view.waitSinceMs ?? nowMs));
   return { code: reason.code, text, sinceMs, clears, command };
+}
+
+/** Etcd decides: whoever waits has to know that it does not answer. */
+function missingRegister({ register }: SiteParts): string {
+  const { type, reachable, text } = register.status();
+  return type === 'etcd' && reachable === false ? `; etcd does not answer (${text})` : '';
 }
 
 /** Without the peer the witness decides: whoever waits for both has to know of both. */
@@ -136,6 +144,7 @@ function missingWitness({ witness, peer }: SiteParts, { view }: Group): string {
 }
 
 function voterName(site: SiteParts, storeId: string): string {
+  if (storeId === etcdAcceptor) return 'etcd';
   const name = siteOf(site, storeId);
   if (name !== undefined) return name;
   return site.store.witnesses.nameOf(storeId) ?? 'unknown';

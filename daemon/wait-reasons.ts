@@ -30,7 +30,7 @@ export const waitReasons: Readonly<Record<WaitCode, WaitAdvice>> = {
     command: 'casemate events --limit 20',
   },
   'swap-pending': {
-    clears: 'by itself when enough voters (the sites) answer who is primary',
+    clears: 'by itself when the register (etcd, or enough of the voters) answers who is primary',
     command: 'casemate status',
   },
   grace: {

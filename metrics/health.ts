@@ -11,6 +11,11 @@ export interface HealthInput {
     readonly connected: boolean;
     readonly problem: string | undefined;
   };
+  readonly register: {
+    readonly type: 'sites' | 'etcd';
+    readonly reachable: boolean | undefined;
+    readonly text: string;
+  };
   readonly witness:
     | {
         readonly name: string;
@@ -49,6 +54,8 @@ export type ProblemCode =
   | 'log-failed'
   | 'not-serving'
   | 'peer-disconnected'
+  | 'register-unreachable'
+  | 'register-differs'
   | 'witness-disconnected'
   | 'witness-differs'
   | 'witness-does-not-vote'
@@ -72,6 +79,35 @@ export interface HealthProblem {
 const logUsedPartMax = 0.8;
 /** A checkpoint older than this means that the data files do not keep up. */
 const checkpointAgeMsMax = 5 * 60_000;
+
+function registerProblem({ register }: HealthInput): HealthProblem[] {
+  if (register.type !== 'etcd' || register.reachable !== false) return [];
+  return [
+    {
+      code: 'register-unreachable',
+      severity: 'warning',
+      group: undefined,
+      text:
+        `etcd, which decides who is primary, does not answer (${register.text}); if the other ` +
+        'site were lost now, I/O would wait',
+    },
+  ];
+}
+
+/** It is decided elsewhere than this site would ask: this site can't take over. */
+function differsProblem(group: GroupHealthInput, input: HealthInput): HealthProblem | undefined {
+  if (group.voters.length === 0) return undefined;
+  const type = group.voters.includes('etcd') ? 'etcd' : 'sites';
+  if (type === input.register.type) return undefined;
+  return {
+    code: 'register-differs',
+    severity: 'error',
+    group: group.name,
+    text:
+      `who is primary of "${group.name}" is decided with register.type = "${type}", and this site ` +
+      `has "${input.register.type}": it can't take over; both sites need the same`,
+  };
+}
 
 function witnessProblems({ witness, witnessDifference }: HealthInput): HealthProblem[] {
   const problems: HealthProblem[] = [];
@@ -169,6 +205,8 @@ function groupProblems(group: GroupHealthInput, input: HealthInput): HealthProbl
   }
   const copy = copyProblem(group, input.peer.connected);
   if (copy !== undefined) problems.push(copy);
+  const differs = differsProblem(group, input);
+  if (differs !== undefined) problems.push(differs);
   const voter = voterProblem(group, input);
   if (voter !== undefined) problems.push(voter);
   for (const volume of group.volumes) {
@@ -213,6 +251,7 @@ function groupProblems(group: GroupHealthInput, input: HealthInput): HealthProbl
 export function healthProblems(input: HealthInput): HealthProblem[] {
   const problems = [
     ...siteProblems(input),
+    ...registerProblem(input),
     ...witnessProblems(input),
     ...input.groups.flatMap((group) => groupProblems(group, input)),
   ];

@@ -1,5 +1,6 @@
 /** Every error of the API has one shape: {code, message, hint}. */
 import { AssertionError } from 'node:assert';
+import { ReplicationError } from '../../replication/errors.ts';
 import { CasemateError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { HttpError, HttpServer } from './http-server.ts';
@@ -27,6 +28,11 @@ function replyFor(error: unknown): ErrorReply {
   if (error instanceof CasemateError) {
     const { status, code, message, hint } = error;
     return { status, body: { code, message, hint } };
+  }
+  if (error instanceof ReplicationError) {
+    const status = error.code === 'ERR_REGISTER_NEWER' ? 409 : 503;
+    const hint = '`casemate status` shows how the register is; then try again.';
+    return { status, body: { code: error.code, message: error.message, hint } };
   }
   if (isFrameworkError(error) && error.statusCode !== undefined && error.statusCode < 500) {
     const code = frameworkCodes[error.code] ?? 'ERR_REQUEST';

@@ -93,6 +93,11 @@ export const siteStatusSchema = Type.Object({
     roundTripMs: Type.Optional(Type.Number()),
     problem: Type.Optional(text),
   }),
+  register: Type.Object({
+    type: Type.Union([Type.Literal('sites'), Type.Literal('etcd')]),
+    reachable: Type.Optional(Type.Boolean()),
+    text,
+  }),
   witness: Type.Optional(
     Type.Object({
       name: text,

@@ -18,6 +18,13 @@ function peerText({ peer, nowMs }: StatusAnswer): string {
   return `${peer.name} at ${peer.address}: NOT CONNECTED for ${since}${problem}`;
 }
 
+function registerText({ register, witness }: StatusAnswer): string {
+  if (register.type === 'etcd') {
+    return `etcd${register.reachable === false ? ' DOES NOT ANSWER' : ''}: ${register.text}`;
+  }
+  return witness === undefined ? register.text : `${register.text}, with the witness`;
+}
+
 function witnessRows({ witness, nowMs }: StatusAnswer): string[][] {
   if (witness === undefined) return [];
   const { name, address, connected, sinceMs, lastAnswerMs, problem } = witness;
@@ -42,6 +49,7 @@ function headText(status: StatusAnswer): string {
   return alignColumns([
     ['site', `${status.site} of ${status.cluster}, version ${status.version}, up for ${up}`],
     ['peer', peerText(status)],
+    ['register', registerText(status)],
     ...witnessRows(status),
     ['log', logText(status)],
   ]);
@@ -106,6 +114,12 @@ export function statusText(status: StatusAnswer, why: WhyAnswer): string {
   return parts.join('\n');
 }
 
+/** Who decides between the sites, if there is somebody. */
+function thirdVoter({ voters }: GroupAnswer): string | undefined {
+  if (voters.includes('etcd')) return 'etcd';
+  return voters.length > 2 ? 'the witness' : undefined;
+}
+
 function unreadableRow({ unreadable, unreadableBytes }: GroupAnswer['volumes'][number]) {
   if (unreadable.length === 0) return [];
   const parts = unreadable.map((part) => `${part.lengthBytes} at byte ${part.offsetBytes}`);
@@ -118,8 +132,9 @@ export function volumeText(name: string, group: GroupAnswer, nowMs: number): str
   if (volume === undefined) throw new Error(`the group has no volume ${name}`);
   const last = group.lastOnBothSitesMs;
   const size = `${formatSize(volume.sizeBytes)} (${volume.sizeBytes} bytes)`;
-  const alone =
-    group.voters.length > 2 ? 'the site that the witness answers goes on alone' : 'hold I/O';
+  const alone = thirdVoter(group)
+    ? `the site that ${thirdVoter(group)} answers goes on alone`
+    : 'hold I/O';
   const preferred =
     group.onPeerLoss === 'preferred' ? `${group.preferredSite ?? '?'} goes on alone` : alone;
   return alignColumns([

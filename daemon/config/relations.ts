@@ -3,6 +3,7 @@
  * has just set a value that looked reasonable.
  */
 import { type Address, formatAddress, isLoopbackHost, parseAddress } from './address.ts';
+import { registerProblems } from './register-table.ts';
 import type { Config } from './schema.ts';
 import { formatSizeExactly } from './sizes.ts';
 
@@ -208,5 +209,6 @@ export function relationProblems(config: Config): string[] {
     ...timeProblems(config),
     ...sizeProblems(config),
     ...pathProblems(config),
+    ...registerProblems(config),
   ];
 }

@@ -4,6 +4,7 @@
  * in `relations.ts`.
  */
 import { Type } from '@sinclair/typebox';
+import { registerTable } from './register-table.ts';
 import {
   address,
   apiAddress,
@@ -187,6 +188,7 @@ export const configSchema = table(
       ),
     ),
     replication,
+    register: registerTable,
     log,
     volumes,
     suspend: table(

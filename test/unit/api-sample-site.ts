@@ -120,6 +120,7 @@ export class SampleSite implements SiteControl {
         roundTripMs: this.peerConnected ? 0.42 : undefined,
         problem: this.peerConnected ? undefined : 'connection refused',
       },
+      register: { type: 'sites', reachable: undefined, text: 'the sites decide' },
       witness: undefined,
       witnessDifference: undefined,
       log: {

@@ -135,9 +135,10 @@ t.test('the status of a site that is well is short', async (t) => {
   t.equal(
     out,
     [
-      'site  lux-1 of lux, version 0.1.0, up for 1 h',
-      'peer  lux-2 at lux-2.example.org:9618: connected for 1 min 40 s, round trip 0.4 ms',
-      'log   100 MiB of 1 GiB in use (10 %)',
+      'site      lux-1 of lux, version 0.1.0, up for 1 h',
+      'peer      lux-2 at lux-2.example.org:9618: connected for 1 min 40 s, round trip 0.4 ms',
+      'register  the sites decide',
+      'log       100 MiB of 1 GiB in use (10 %)',
       '',
       'VOLUME  ROLE     STATE   IN SYNC    SIZE  USED HERE  CLIENTS',
       'vm      primary  serves  yes      10 GiB      3 GiB        1',

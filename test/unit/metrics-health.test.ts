@@ -31,6 +31,7 @@ function input(more: Partial<HealthInput> = {}): HealthInput {
     peer: { name: 'lux-2', connected: true, problem: undefined },
     witness: undefined,
     witnessDifference: undefined,
+    register: { type: 'sites', reachable: undefined, text: 'the sites decide' },
     log: { usedBytes: 10, limitBytes: 100, failed: undefined },
     groups: [group()],
     ...more,
@@ -150,4 +151,20 @@ t.test('only what keeps volumes from being served makes a site not ready', async
     groups: [group({ serves: false })],
   });
   t.match(readinessProblems(failed), [{ code: 'log-failed' }, { code: 'not-serving' }]);
+});
+
+t.test('an etcd that does not answer is a problem, but the site serves', async (t) => {
+  const register = { type: 'etcd', reachable: false, text: 'http://a:1: refused' } as const;
+  const site = input({ register, groups: [group({ voters: ['etcd'] })] });
+  t.same(codes(site), ['register-unreachable']);
+  t.match(healthProblems(site)[0]?.text, /etcd, .* \(http:\/\/a:1: refused\)/);
+  t.same(readinessProblems(site), []);
+  const well = input({ register: { ...register, reachable: true }, groups: site.groups });
+  t.same(codes(well), []);
+});
+
+t.test('a group that is decided elsewhere than this site would ask is told', async (t) => {
+  t.same(codes(input({ groups: [group({ voters: ['etcd'] })] })), ['register-differs']);
+  const register = { type: 'etcd', reachable: true, text: '' } as const;
+  t.same(codes(input({ register, groups: [group()] })), ['register-differs']);
 });

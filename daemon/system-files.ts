@@ -1,0 +1,19 @@
+/** Small files that a site is pointed to by its configuration: certificates, keys, passwords. */
+import { readFileSync } from 'node:fs';
+import { CasemateError } from './errors.ts';
+
+/**
+ * The text of the file at `path`, which the configuration names as `key`.
+ * @throws CasemateError ERR_CONFIG_FILE if it can't be read.
+ */
+export function readNamedFile(key: string, path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CasemateError('ERR_CONFIG_FILE', `the file that ${key} names can't be read: ${why}`, {
+      hint: 'It has to be there, readable by the user that the daemon runs as.',
+      cause,
+    });
+  }
+}
