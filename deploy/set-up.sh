@@ -37,6 +37,7 @@ xfsprogs mkfs.xfs
 e2fsprogs mkfs.ext4
 prometheus promtool
 etcd-server etcd
+openssl openssl
 iproute2 ip'
 
 # Prints the packages of a list whose command is not on this machine.
