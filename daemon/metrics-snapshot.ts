@@ -59,6 +59,7 @@ export function metricsSnapshot(
       bytesReceivedTotal: link.bytesIn,
       queuedBytes: link.queuedBytes,
     },
+    register: site.register.status(),
     witness: site.witness.figures,
     groups: [...site.groups.all].map((group) => groupMetrics(site, group)),
     volumes,

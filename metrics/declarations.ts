@@ -295,6 +295,15 @@ const witnessMetrics: readonly NumberMetric[] = [
   ),
 ];
 
+const registerMetric: NumberMetric = {
+  type: 'gauge',
+  name: 'casemate_register_reachable',
+  help: '1 if etcd answered when it was asked last; absent where the sites decide.',
+  labels: ['type'],
+  read: ({ register: { type, reachable } }) =>
+    present({ type }, reachable === undefined ? undefined : bit(reachable)),
+};
+
 const groupMetrics: readonly (NumberMetric | DurationMetric)[] = [
   groupState('role', 'Role of this site for the group.', 'role', roles, ({ role }) => role),
   groupState(
@@ -327,9 +336,14 @@ const groupMetrics: readonly (NumberMetric | DurationMetric)[] = [
     'When the newest write known to be on both sites was made: the recovery point.',
     ({ lastOnBothSitesMs: ms }) => (ms === undefined ? undefined : seconds(ms)),
   ),
-  group('gauge', 'voters', 'Who decides on the configuration; 3 with a witness.', (each) => {
-    return each.voters;
-  }),
+  group(
+    'gauge',
+    'voters',
+    'Who decides on the configuration; 3 with a witness, 1 with etcd.',
+    (each) => {
+      return each.voters;
+    },
+  ),
   group('gauge', 'epoch', 'Epoch of the newest configuration known.', ({ epoch }) => epoch),
   group('gauge', 'log_end_sequence', "Last record in this site's log.", (each) => each.endSequence),
   group('gauge', 'commit_sequence', 'Last record known to be committed.', (each) => {
@@ -421,6 +435,7 @@ export const declarations: readonly (NumberMetric | DurationMetric)[] = [
   ...logMetrics,
   ...peerMetrics,
   ...witnessMetrics,
+  registerMetric,
   ...groupMetrics,
   ...volumeMetrics,
 ];

@@ -119,6 +119,8 @@ export interface MetricsSnapshot {
   readonly site: SiteFigures;
   readonly log: LogMetrics;
   readonly peer: PeerMetrics;
+  /** Who decides which site is primary, and whether it answered when it was asked last. */
+  readonly register: { readonly type: string; readonly reachable: boolean | undefined };
   /** Undefined if the site has none. */
   readonly witness: WitnessMetrics | undefined;
   readonly groups: readonly GroupMetrics[];

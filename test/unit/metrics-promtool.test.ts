@@ -91,6 +91,7 @@ function snapshot(more: Partial<MetricsSnapshot> = {}): MetricsSnapshot {
       bytesReceivedTotal: 1,
       queuedBytes: 0,
     },
+    register: { type: 'etcd', reachable: true },
     witness: {
       name: 'lux-w',
       connected: true,
