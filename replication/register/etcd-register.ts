@@ -43,14 +43,18 @@ const backoffMsMax = 1000;
 
 export class EtcdRegister implements Register {
   readonly #options: EtcdRegisterOptions;
-  /** The newest swap or force: older ones end quietly. */
-  #newest: object | undefined;
+  /**
+   * The newest of each: older ones end quietly. A force that is refused must not have ended a swap,
+   * which may have been sent and has to be heard of (R11).
+   */
+  readonly #newest: { swap: object | undefined; force: object | undefined };
   #cancelled = false;
   /** Rejects what is under way, one entry for each call that has not settled. */
   readonly #underWay = new Set<(error: Error) => void>();
 
   constructor(options: EtcdRegisterOptions) {
     this.#options = options;
+    this.#newest = { swap: undefined, force: undefined };
   }
 
   read(): Promise<GroupConfig | undefined> {
@@ -61,7 +65,7 @@ export class EtcdRegister implements Register {
     assert(next.epoch === (expected?.epoch ?? 0) + 1, 'a swap begins the next epoch (R10)');
     assert(next.epochId !== expected?.epochId, 'each epoch has an id of its own (R10)');
     return this.#untilCancelled(() =>
-      this.#repeat(async (standing) => {
+      this.#repeat('swap', async (standing) => {
         const { config } = standing;
         if (config?.epochId === next.epochId) return { outcome: 'won' };
         if (config?.epochId === expected?.epochId) return this.#put(standing, next);
@@ -81,7 +85,7 @@ export class EtcdRegister implements Register {
     const result = await this.#untilCancelled(async () => {
       // While nothing was sent there is nothing to repeat: whoever asked may choose to wait.
       await this.#standing();
-      return this.#repeat(async (standing) => {
+      return this.#repeat('force', async (standing) => {
         const { config } = standing;
         if (config?.epochId === next.epochId) return { outcome: 'won' };
         if (config !== undefined && config.epoch >= next.epoch) {
@@ -99,7 +103,8 @@ export class EtcdRegister implements Register {
 
   cancel(): void {
     this.#cancelled = true;
-    this.#newest = undefined;
+    this.#newest.swap = undefined;
+    this.#newest.force = undefined;
     for (const reject of this.#underWay) reject(cancelled());
     this.#underWay.clear();
   }
@@ -118,22 +123,29 @@ export class EtcdRegister implements Register {
   }
 
   /** Looks and acts until there is a verdict; gives none if a newer call took its place. */
-  async #repeat(act: (standing: Standing) => Promise<Verdict>): Promise<SwapOutcome> {
+  async #repeat(
+    what: 'swap' | 'force',
+    act: (standing: Standing) => Promise<Verdict>,
+  ): Promise<SwapOutcome> {
     const token = {};
-    this.#newest = token;
+    this.#newest[what] = token;
+    const isNewest = (): boolean => this.#newest[what] === token;
     for (let attempt = 0; ; attempt += 1) {
-      const verdict = await this.#attempt(act, token);
-      if (this.#newest !== token) return never();
+      const verdict = await this.#attempt(act, isNewest);
+      if (!isNewest()) return never();
       if (verdict !== undefined) return verdict;
       await this.#pause(attempt);
-      if (this.#newest !== token) return never();
+      if (!isNewest()) return never();
     }
   }
 
-  async #attempt(act: (standing: Standing) => Promise<Verdict>, token: object): Promise<Verdict> {
+  async #attempt(
+    act: (standing: Standing) => Promise<Verdict>,
+    isNewest: () => boolean,
+  ): Promise<Verdict> {
     try {
       const standing = await this.#standing();
-      return this.#newest === token ? await act(standing) : undefined;
+      return isNewest() ? await act(standing) : undefined;
     } catch (error) {
       // Unreachable, or a record that this version cannot read: nothing is known, R11.
       if (error instanceof ReplicationError) return undefined;

@@ -21,7 +21,7 @@ import {
 } from './register-subjects.ts';
 
 t.test('CASPaxos over three acceptors', async (t) => {
-  await conformance(t, casSubject, 40);
+  await conformance(t, casSubject, 25);
 });
 
 t.test('a key in etcd', async (t) => {

@@ -242,3 +242,29 @@ t.test('force takes the place of what this site had heard of, and of nothing new
   http.instead.set('http', refused);
   await t.rejects(subject.force(next), { code: 'ERR_REGISTER_UNAVAILABLE' }, 'nothing was sent');
 });
+
+t.test(
+  'a swap that was sent is heard of, whatever becomes of a force meanwhile (R11)',
+  async (t) => {
+    const forced = nextConfig(first, { forced: { sequence: 7, digest: 'd' } });
+    for (const swapFirst of [true, false]) {
+      const http = new ScriptedHttp();
+      http.value = encodeRecord(first);
+      http.instead.set('/txn', () => new Error('no answer in time'));
+      const subject = register(client(http));
+      const next = nextConfig(first);
+      const swap = subject.swap(first, next);
+      t.equal(await stays(swap), 'open');
+      const force = subject.force(forced);
+      const outcomes = Promise.allSettled([swap, force]);
+      t.equal(await stays(force), 'open');
+      http.value = encodeRecord(swapFirst ? next : forced);
+      t.match(
+        await outcomes,
+        swapFirst
+          ? [{ value: { outcome: 'won' } }, { reason: { code: 'ERR_REGISTER_NEWER' } }]
+          : [{ value: { outcome: 'lost', current: forced } }, { status: 'fulfilled' }],
+      );
+    }
+  },
+);
