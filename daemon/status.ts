@@ -124,7 +124,9 @@ function waitOf(site: SiteParts, group: Group, nowMs: number): GroupStatus['wait
   const reason = view.waitReason;
   if (reason === undefined || servesClients(group)) return undefined;
   const { clears, command } = waitReasons[reason.code];
-  const text = reason.text + missingRegister(site) + missingWitness(site, group);
+  const evidence = reason.code === 'damaged' ? counters.logDamage : undefined;
+  const found = evidence === undefined ? '' : ` (found: ${evidence})`;
+  const text = reason.text + found + missingRegister(site) + missingWitness(site, group);
   const sinceMs = wallMs - (nowMs - (view.waitSinceMs ?? nowMs));
   return { code: reason.code, text, sinceMs, clears, command };
 }

@@ -18,6 +18,8 @@ export class GroupCounters {
   checkpoint: HistoryPoint = { sequence: 0, digest: emptyHistoryDigest };
   checkpointAtMs = 0;
   checkpointDurationMs = 0;
+  /** What recovery found missing or wrong in the log, in words. */
+  logDamage: string | undefined;
   /** Why the data files take nothing for the moment, and since when by the wall clock. */
   stalled: { readonly text: string; readonly sinceMs: number } | undefined;
   /** Wall clock of the newest record that is known to be on both sites. */

@@ -52,6 +52,12 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
   const commit = knownCommit(start, end, recovered);
   const tail: Frame[] = [];
   const replay: Frame[] = [];
+  // Of a damaged log what comes before the damage is good and can be followed from (R30); unless it
+  // is not the history of the data files.
+  const isOfDataFiles =
+    recovered === undefined ||
+    end.sequence < start.sequence ||
+    context.log.digestAt(stored.groupId, start.sequence) === start.digest;
   const state: RecoveredGroup = {
     end,
     checkpoint: start,
@@ -63,6 +69,7 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
     flags: {
       ...stored.flags,
       damaged: stored.flags.damaged || recovered?.damaged !== undefined,
+      inconsistent: stored.flags.inconsistent || !isOfDataFiles,
     },
   };
   const host = groupVolumesHost(options);
@@ -70,7 +77,7 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
   const { groupId, base } = stored;
   const changes = new GroupChanges({ groupId, base, store: context.store, volumes });
   await volumes.load(checkpoint?.volumes ?? [], start.sequence);
-  if (recovered?.damaged === undefined) {
+  if (isOfDataFiles) {
     await replayLog(context, stored.groupId, { start, commit, end }, volumes, replay, tail);
   }
   const core = new GroupCore({
@@ -97,6 +104,7 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
   });
   host.attach(group);
   group.counters.checkpoint = start;
+  group.counters.logDamage = recovered?.damaged;
   group.counters.checkpointAtMs = context.wallMs();
   group.history.begin(checkpoint?.epochHistory ?? [], checkpoint?.config);
   for (const frame of replay) group.replayed(frame);

@@ -1,5 +1,13 @@
 /** Bits that rot on the disk of a site: bytes of its files turned over behind the daemon's back. */
-import { closeSync, fsyncSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { TestSite } from './pair.ts';
 
@@ -23,4 +31,20 @@ export function onlyDataFile(site: TestSite): string {
   const [name, ...others] = readdirSync(directory).filter((each) => each.endsWith('.data'));
   if (name === undefined || others.length > 0) throw new Error(`not one data file in ${directory}`);
   return join(directory, name);
+}
+
+/** The first segment of a site's log, and how many bytes of it hold something. */
+export function firstLogSegment(site: TestSite): { path: string; usedBytes: number } {
+  const directory = join(site.dataDirectory, 'log');
+  const [name] = readdirSync(directory)
+    .filter((each) => each.startsWith('segment-'))
+    .sort();
+  if (name === undefined) throw new Error(`no segment in ${directory}`);
+  const content = readFileSync(join(directory, name));
+  const page = 4096;
+  let usedBytes = content.length;
+  while (usedBytes > 0 && content.subarray(usedBytes - page, usedBytes).every((it) => it === 0)) {
+    usedBytes -= page;
+  }
+  return { path: join(directory, name), usedBytes };
 }
