@@ -45,13 +45,16 @@ export class LogGroups {
     for (const segment of live) segment.lastSequences.delete(groupId);
   }
 
-  /** The cut that has to go before `entry`, if there is one. */
+  /**
+   * The cut that has to go before `entry`, if there is one. Told once: what is taken after this
+   * entry is appended after it.
+   */
   cutBefore(entry: LogEntry): LogEntry | undefined {
-    if (entry.kind !== 'frame') return undefined;
-    const { groupId } = entry.frame;
+    const groupId = entry.kind === 'frame' ? entry.frame.groupId : entry.groupId;
     const group = this.#groups.get(groupId);
     if (group?.mustCut !== true) return undefined;
-    return { kind: 'cut', groupId, to: group.index.end };
+    group.mustCut = false;
+    return entry.kind === 'cut' ? undefined : { kind: 'cut', groupId, to: group.index.end };
   }
 
   /**
@@ -89,7 +92,6 @@ export class LogGroups {
       this.#groups.set(groupId, { index, durableSequence: to.sequence, mustCut: false });
       return true;
     }
-    group.mustCut = false;
     if (group.index.digestAt(to.sequence) === to.digest) {
       group.index.truncate(to.sequence);
       group.durableSequence = Math.min(group.durableSequence, to.sequence);

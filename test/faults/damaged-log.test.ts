@@ -23,7 +23,7 @@ async function write(pair: TestPair, journal: string, seed: number): Promise<voi
     uri: pair.a.unixUri('blocks'),
     journal,
     seed,
-    count: 1500,
+    count: 500,
     depth: 16,
   });
   const { code, output } = await writer.ended;
@@ -85,5 +85,5 @@ t.test('the log of the only site that is in sync is damaged', async (t) => {
   });
   t.equal(damaged.serves, false);
   t.match(damaged.wait?.text, /found: .*(damaged|missing)/, 'with the evidence');
-  t.match(await pair.a.cli('why'), /found: /);
+  t.match((await pair.a.tryCli('why')).stdout, /found: /);
 });
