@@ -33,6 +33,7 @@ import { SiteWitness } from './site-witness.ts';
 import { receivedMemory } from './slab-pool.ts';
 import { siteStatus, volumeStatus } from './status.ts';
 import { SiteStore } from './store/site-store.ts';
+import { applyGathering } from './volume/apply-gathering.ts';
 import type { GroupContext } from './volume/group-context.ts';
 import { MemoryBudget } from './volume/memory-budget.ts';
 import { HealingRetries } from './volume/peer-blocks.ts';
@@ -338,6 +339,7 @@ export class Site implements SiteControl, SiteParts {
       nowMs: () => this.clock.nowMs(),
       wallMs: () => this.clock.wallMs(),
       delay: delayOn(ports.clock),
+      gathered: applyGathering(delayOn(ports.clock)),
       askBlocks: (request) => this.peer.call('blocks', request),
       random: () => ports.random.fraction(),
       randomId: ports.randomId,

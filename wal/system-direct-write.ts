@@ -15,7 +15,7 @@ import { addressOf, aioEvents, aioEventsWithin, aioSetup, aioSubmitNow } from '.
 /** What a memory address, an offset and a length must be a multiple of. */
 export const directAlignmentBytes = 4096;
 /** More than this is written better from where it is than gathered by the event loop's thread. */
-export const directWriteBytesMax = 256 * 1024;
+export const directWriteBytesMax = 1024 * 1024;
 
 const waitInLoopUsualNs = 400_000;
 /** After a write that took longer, so many are not waited for in the loop, twice as many each. */

@@ -21,14 +21,12 @@ import { DirectWriter } from './system-direct-write.ts';
 import {
   batchErrorName,
   type PositionedBuffer,
-  writeBatch,
   writesPerBatchMax,
+  writeTogether,
 } from './system-write-batch.ts';
 
 /** IOV_MAX of Linux: more buffers than this take several calls. */
 const buffersPerCallMax = 1024;
-/** Fewer writes than this are cheaper one by one (`system-write-batch.ts` has the figures). */
-const batchedWritesMin = 3;
 /** One for all files: only the log writes durably, one write after the other. */
 let directWriter: DirectWriter | undefined;
 const zeroChunk = Buffer.alloc(1024 * 1024);
@@ -189,8 +187,7 @@ export class SystemDiskFile implements DiskFile {
   }
 
   async #writeBatch(batch: readonly PositionedBuffer[], purpose: DiskPurpose): Promise<void> {
-    const worthIt = batch.length >= batchedWritesMin;
-    const done = worthIt ? await writeBatch(this.#fd, batch) : undefined;
+    const done = batch.length > 0 ? await writeTogether(this.#fd, batch) : undefined;
     for (let index = 0; index < batch.length; index += 1) {
       const write = batch[index];
       if (write === undefined) break;

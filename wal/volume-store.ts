@@ -55,11 +55,11 @@ export interface VolumeStoreOptions {
   readonly onStall: (error: Error | undefined) => void;
   readonly delay: (ms: number) => Promise<void>;
   /**
-   * How long committed records are gathered before they are applied; 0: not at all. Reads see them
-   * anyway. Gathering saves a trip through the thread pool for each, at the expense of the answer
-   * to a client, and merges what lies side by side.
+   * Resolves when what was committed meanwhile is to be applied; absent: at once. Reads see it
+   * anyway. Gathering saves a trip through the thread pool for each record and merges what lies
+   * side by side; stores that share it share the call that writes, too.
    */
-  readonly gatherMs: number;
+  readonly gathered?: () => Promise<void>;
   /** The payload of a record that was committed as `givenBack` is not looked at any more. */
   readonly giveBack?: (record: LogRecord) => void;
   /** Where bad blocks are healed from; absent: nowhere. */
@@ -352,10 +352,9 @@ export class VolumeStore {
   }
 
   async #gather(): Promise<void> {
-    const { gatherMs, delay } = this.#options;
     const isReplaying = this.#pending.replayedThrough === Number.POSITIVE_INFINITY;
-    if (gatherMs === 0 || isReplaying || this.backlogBytes >= gatheredBytesMax) return;
-    await delay(gatherMs);
+    if (isReplaying || this.backlogBytes >= gatheredBytesMax) return;
+    await this.#options.gathered?.();
   }
 
   async #syncOnce(): Promise<void> {

@@ -48,6 +48,8 @@ export interface GroupContext {
   /** Wall clock, milliseconds since 1970. */
   wallMs(): number;
   delay(ms: number): Promise<void>;
+  /** Resolves when the records committed by now are to be applied. */
+  gathered(): Promise<void>;
   random(): number;
   randomId(): EpochId;
   /** Asks the other site for blocks (R34); rejects when it can't help. */

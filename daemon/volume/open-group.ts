@@ -20,8 +20,6 @@ import { fetchBlocks, HealingEvents } from './peer-blocks.ts';
 import { parseConfig } from './record-payloads.ts';
 import { Volume, type VolumeCounters, type VolumeHost } from './volume.ts';
 
-/** Committed records wait so long for company before they are written to the data files. */
-const applyGatherMs = 10;
 /** How much of the log is read at once while it is replayed. */
 const replayBytes = 16 * 1024 * 1024;
 
@@ -211,7 +209,7 @@ function groupVolumesHost(options: OpenGroupOptions): {
           else context.event('error', 'disk-full', stored.name, stallText);
         },
         delay: (ms) => context.delay(ms),
-        gatherMs: applyGatherMs,
+        gathered: () => context.gathered(),
         giveBack: (record) => giveBackPayload(record, context.giveBack),
         fetchBlocks: async (offsetBytes, lengthBytes) =>
           group && (await fetchBlocks(context, group, { volume, offsetBytes, lengthBytes })),

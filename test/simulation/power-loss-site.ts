@@ -220,7 +220,6 @@ export class PowerLossSite {
         onFailure: (error) => this.#fail(error),
         onStall: (error) => this.#fail(error),
         delay: () => Promise.reject(new Error('nothing is full here')),
-        gatherMs: 0,
       });
       store.setReplaying(true);
       group.stores.push(store);

@@ -35,7 +35,6 @@ async function open(disk: SimulatedDisk, size = sizeBytes): Promise<Opened> {
       onFailure: (error) => failures.push(error),
       onStall: (error) => stalls.push(error),
       delay: () => new Promise((resolve) => waits.push(resolve)),
-      gatherMs: 0,
     }),
   );
   const passTime = (): void => {

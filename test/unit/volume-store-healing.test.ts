@@ -58,7 +58,6 @@ class HealedVolume {
         onFailure: (error) => this.failures.push(error),
         onStall: () => undefined,
         delay: () => Promise.resolve(),
-        gatherMs: 0,
         fetchBlocks: this.fetch,
         onHealing: (report) => this.reports.push(report),
       }),

@@ -22,7 +22,7 @@ function optionsFor(disk: SimulatedDisk, sizeBytes: number): VolumeStoreOptions 
     },
     onStall: () => undefined,
     delay: () => Promise.resolve(),
-    gatherMs: 1,
+    gathered: () => Promise.resolve(),
   };
 }
 
