@@ -65,10 +65,11 @@ Example:
 
 export const demoCommand: Command = {
   name: 'demo',
-  summary: 'run two sites on this machine, with one volume, to look at and to break',
+  summary: 'run two sites and a witness on this machine, to look at and to break',
   help: `Usage: casemate demo [--data DIR]
 
-Runs two sites on this machine, with one volume on both, until Ctrl-C. Shows how to reach them.
+Runs two sites and a witness on this machine, with one volume on both sites, until Ctrl-C. Shows
+how to reach them. A process that is killed comes back by itself after a while.
 
   --data DIR  where their data is kept (default: ${defaultDemoDirectory})
 

@@ -1,10 +1,11 @@
 /**
- * `casemate demo`: two sites as two real daemon processes on loopback, with one volume, to look at
- * and to break. What it starts is what `casemate run` starts; only the configuration is made here.
+ * `casemate demo`: two sites and a witness as three real processes on loopback, with one volume, to
+ * look at and to break. What it starts is what `casemate run` and `casemate witness` start; only the
+ * configuration is made here.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { formatSize } from '../config/sizes.ts';
 import { CasemateError } from '../errors.ts';
@@ -14,59 +15,75 @@ const volumeName = 'demo';
 const volumeSizeBytes = 1024 * 1024 * 1024;
 const statusLineMs = 1000;
 const startMsMax = 60_000;
-/** How long a site that was killed stays away. */
+/** How long a process that was killed stays away. */
 const reviveMs = 15_000;
 
-interface DemoSite {
+/** One of the three: what is run, and where it writes. */
+interface DemoPart {
   readonly name: string;
-  readonly directory: string;
-  readonly apiUrl: string;
-  readonly socketPath: string;
-  readonly nbdAddress: string;
+  readonly command: 'run' | 'witness';
   readonly configPath: string;
   readonly logPath: string;
 }
 
+interface DemoSite extends DemoPart {
+  readonly apiUrl: string;
+  readonly socketPath: string;
+  readonly nbdAddress: string;
+}
+
 export interface DemoOptions {
-  /** Where the two sites' data is kept; made if it is missing. */
+  /** Where the data of all three is kept; made if it is missing. */
   readonly directory: string;
-  /** Path of the `casemate` command, which is run once for each site. */
+  /** Path of the `casemate` command, which is run once for each of the three. */
   readonly commandPath: string;
   readonly write: (text: string) => void;
 }
 
-/** Runs the demonstration until Ctrl-C; resolves when both sites have stopped. */
+/** Runs the demonstration until Ctrl-C; resolves when all three processes have stopped. */
 export async function runDemo(options: DemoOptions): Promise<void> {
   const { write } = options;
-  const [first, second] = prepare(resolve(options.directory));
+  const directory = resolve(options.directory);
+  const [first, second] = prepareSites(directory);
+  const witness = prepareWitness(directory);
   const stop = new AbortController();
   const onSignal = (): void => stop.abort();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal);
-  const processes = [first, second].map((site) => new DemoProcess(options.commandPath, site));
+  const start = <Part extends DemoPart>(part: Part) => new DemoProcess(options.commandPath, part);
+  const sites = [start(first), start(second)];
+  const processes = [...sites, start(witness)];
   try {
-    write(`Starting ${first.name} and ${second.name}; their data is in ${options.directory}\n`);
+    write(
+      `Starting ${first.name}, ${second.name} and the witness ${witness.name}; ` +
+        `their data is in ${options.directory}\n`,
+    );
     await ready(first, processes, stop.signal);
     await ready(second, processes, stop.signal);
     await makeVolume(first, stop.signal);
     write(usage(first, second));
-    await watch(processes, stop.signal, write);
+    await watch(sites, processes, stop.signal, write);
   } catch (error) {
     if (!stop.signal.aborted) throw error;
   } finally {
-    write('\nStopping both sites …\n');
+    write('\nStopping all three …\n');
     await Promise.all(processes.map((each) => each.stop()));
     write('Stopped. Start again to go on where you left off.\n');
   }
 }
 
-function prepare(directory: string): [DemoSite, DemoSite] {
-  const names = ['lux-1', 'lux-2'] as const;
+const siteNames = ['lux-1', 'lux-2'] as const;
+const witnessName = 'lux-w';
+const witnessPort = 9629;
+const witnessApi = '127.0.0.1:9619';
+
+function prepareSites(directory: string): [DemoSite, DemoSite] {
+  const names = siteNames;
   const sites = names.map((name, index) => {
     const own = join(directory, name);
     mkdirSync(own, { recursive: true });
     const site: DemoSite = {
       name,
-      directory: own,
+      command: 'run',
       apiUrl: `http://127.0.0.1:${9617 + index}`,
       socketPath: join(own, 'nbd.sock'),
       nbdAddress: `127.0.0.1:${10809 + index}`,
@@ -84,15 +101,41 @@ function prepare(directory: string): [DemoSite, DemoSite] {
   return [first, second];
 }
 
+function prepareWitness(directory: string): DemoPart {
+  const own = join(directory, witnessName);
+  mkdirSync(own, { recursive: true });
+  const configPath = join(own, 'witness.toml');
+  if (!existsSync(configPath)) writeFileSync(configPath, witnessConfiguration(own));
+  return { name: witnessName, command: 'witness', configPath, logPath: join(own, 'witness.log') };
+}
+
+function witnessConfiguration(directory: string): string {
+  return `# Written by \`casemate demo\`; edit it as you like, it is not written again.
+name = "${witnessName}"
+dataDirectory = "${directory}"
+listen = "127.0.0.1:${witnessPort}"
+
+[clusters.demo]
+sites = ["${siteNames.join('", "')}"]
+
+[api]
+listen = "${witnessApi}"
+`;
+}
+
 function configuration(site: DemoSite, peer: string, index: number): string {
   return `# Written by \`casemate demo\`; edit it as you like, it is not written again.
 cluster = "demo"
 site = "${site.name}"
-dataDirectory = "${site.directory}"
+dataDirectory = "${dirname(site.configPath)}"
 
 [peer]
 site = "${peer}"
 address = "127.0.0.1:${9627 + (1 - index)}"
+
+[witness]
+name = "${witnessName}"
+address = "127.0.0.1:${witnessPort}"
 
 [replication]
 listen = "127.0.0.1:${9627 + index}"
@@ -109,16 +152,16 @@ listen = "${site.apiUrl.slice('http://'.length)}"
 `;
 }
 
-/** One site's daemon. When it is killed, which is what a demonstration is for, it comes back. */
-class DemoProcess {
+/** One process. When it is killed, which is what a demonstration is for, it comes back. */
+class DemoProcess<Part extends DemoPart> {
   readonly #commandPath: string;
-  readonly site: DemoSite;
+  readonly part: Part;
   #child: ChildProcess;
   #endedAtMs: number | undefined;
 
-  constructor(commandPath: string, site: DemoSite) {
+  constructor(commandPath: string, part: Part) {
     this.#commandPath = commandPath;
-    this.site = site;
+    this.part = part;
     this.#child = this.#start();
   }
 
@@ -153,10 +196,10 @@ class DemoProcess {
   }
 
   #start(): ChildProcess {
-    const { configPath, logPath } = this.site;
+    const { command, configPath, logPath } = this.part;
     const log = openSync(logPath, 'a');
-    // A process group of its own: Ctrl-C comes to this process alone, which stops both in order.
-    const child = spawn(process.execPath, [this.#commandPath, 'run', '--config', configPath], {
+    // A process group of its own: Ctrl-C comes to this process alone, which stops all in order.
+    const child = spawn(process.execPath, [this.#commandPath, command, '--config', configPath], {
       stdio: ['ignore', log, log],
       detached: true,
     });
@@ -165,11 +208,11 @@ class DemoProcess {
   }
 }
 
-function assertRunning(processes: readonly DemoProcess[]): void {
+function assertRunning(processes: readonly DemoProcess<DemoPart>[]): void {
   const failed = processes.find((each) => each.failed);
   if (failed === undefined) return;
-  throw new CasemateError('ERR_DEMO_SITE_ENDED', `${failed.site.name} has ended by itself`, {
-    hint: `${failed.site.logPath} says why.`,
+  throw new CasemateError('ERR_DEMO_SITE_ENDED', `${failed.part.name} has ended by itself`, {
+    hint: `${failed.part.logPath} says why.`,
   });
 }
 
@@ -186,11 +229,15 @@ async function fetchStatus(site: DemoSite): Promise<SiteStatus | undefined> {
 
 async function ready(
   site: DemoSite,
-  processes: readonly DemoProcess[],
+  processes: readonly DemoProcess<DemoPart>[],
   signal: AbortSignal,
 ): Promise<void> {
   const deadline = performance.now() + startMsMax;
-  while ((await fetchStatus(site))?.peer.connected !== true) {
+  for (;;) {
+    const status = await fetchStatus(site);
+    // Data of an older demonstration may know no witness.
+    const alone = status?.witness?.connected === false;
+    if (status?.peer.connected === true && !alone) return;
     assertRunning(processes);
     if (performance.now() > deadline) {
       throw new CasemateError('ERR_DEMO_START', `${site.name} did not come up in time`, {
@@ -227,14 +274,20 @@ Volume "${volumeName}" (${formatSize(volumeSizeBytes)}) is on both sites. Either
   curl -s ${first.apiUrl}/metrics | grep casemate_
   npx casemate status --api ${first.apiUrl}
   npx casemate switchover ${volumeName} --api ${first.apiUrl}
+  curl -s http://${witnessApi}/v1/status
 
-Ctrl-C stops both sites; the data stays.
+Kill any of the three, and the others go on; it comes back after ${reviveMs / 1000} seconds:
+
+  pkill -9 -f ${first.configPath}
+
+Ctrl-C stops all three; the data stays.
 
 `;
 }
 
 async function watch(
-  processes: readonly DemoProcess[],
+  sites: readonly DemoProcess<DemoSite>[],
+  processes: readonly DemoProcess<DemoPart>[],
   signal: AbortSignal,
   write: (text: string) => void,
 ): Promise<void> {
@@ -242,10 +295,13 @@ async function watch(
   while (!signal.aborted) {
     assertRunning(processes);
     const waits = processes.map((each) => each.revive());
-    const statuses = await Promise.all(processes.map(({ site }) => fetchStatus(site)));
+    const statuses = await Promise.all(sites.map(({ part }) => fetchStatus(part)));
     const words = statuses.map((status, index) =>
-      siteWords(processes[index]?.site.name ?? '', status, waits[index] ?? 0),
+      siteWords(sites[index]?.part.name ?? '', status, waits[index] ?? 0),
     );
+    if ((waits[sites.length] ?? 0) > 0) {
+      words.push(`${witnessName}: was killed; started again in ${waits[sites.length]} s`);
+    }
     const writes = statuses[0]?.groups.reduce((sum, group) => sum + group.commit, 0) ?? 0;
     const atMs = performance.now();
     const seconds = before === undefined ? 0 : (atMs - before.atMs) / 1000;
