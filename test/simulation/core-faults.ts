@@ -44,6 +44,7 @@ const actions = [
   'witness',
   'switch',
   'blank',
+  'voters',
 ] as const;
 export type Action = (typeof actions)[number];
 export type Weights = Record<Action, number>;
@@ -71,6 +72,7 @@ export const quietWeights: Weights = {
   witness: 0,
   switch: 0,
   blank: 0,
+  voters: 0,
 };
 
 /** Faults that a mutation needs more of to show itself soon. */
@@ -102,6 +104,7 @@ export function mixOf(random: RandomNumbers): Weights {
     witness: random.of([0, 0.2]),
     switch: random.of([0, 1, 4]),
     blank: random.of([0, 0, 0.15]),
+    voters: random.of([0, 0, 1]),
   };
 }
 

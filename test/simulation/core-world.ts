@@ -52,6 +52,8 @@ export class CoreWorld implements SiteHost {
   #ids = 0;
   readonly #links = { peer: true, a: true, b: true };
   #witnessUp = true;
+  /** Operators take the witness out of the voters, and in again. */
+  #witnessVotes = true;
   readonly #history = new HistoryChecks();
 
   constructor(seed: number, mutation: Mutation = 'none') {
@@ -151,8 +153,8 @@ export class CoreWorld implements SiteHost {
   }
 
   acceptorsOf(me: string, peer: string): readonly string[] {
-    if (this.mode === 'witness') return [me, peer, 'W'];
-    if (this.mode === 'suspend') return [me, peer];
+    if (this.mode === 'witness' && this.#witnessVotes) return [me, peer, 'W'];
+    if (this.mode !== 'preferred') return [me, peer];
     return [me, peer].filter((store) => store.startsWith('A'));
   }
 
@@ -222,6 +224,8 @@ export class CoreWorld implements SiteHost {
   #replace(site: SimulatedSite): void {
     const peer = this.peerOf(site);
     const stores = this.register.value.inSync;
+    // Two voters, one of them lost for good, can't decide anything: that is for an operator.
+    if (this.#weights.voters > 0) return;
     if (this.mode !== 'witness' || !stores.includes(peer.store.storeId) || site.life >= 40) return;
     if (site.up) this.#crash(site);
     const number = Number(site.store.storeId.slice(1)) + 1;
@@ -369,6 +373,9 @@ export class CoreWorld implements SiteHost {
         break;
       case 'lose':
         if (random.chance(0.3)) this.register.loseOne();
+        break;
+      case 'voters':
+        this.#witnessVotes = !this.#witnessVotes;
         break;
       case 'witness':
         this.#witnessUp = !this.#witnessUp;

@@ -34,6 +34,7 @@ export class TestSite {
   readonly apiUrl: string;
   readonly socketPath: string;
   readonly nbdPort: number;
+  readonly #options: SiteOptions;
   #process: ChildProcess | undefined;
   #exited: Promise<number | string> = Promise.resolve(0);
 
@@ -45,8 +46,14 @@ export class TestSite {
     this.apiUrl = `http://127.0.0.1:${options.apiPort}`;
     this.socketPath = join(this.directory, 'nbd.sock');
     this.nbdPort = options.nbdPort;
+    this.#options = options;
     mkdirSync(this.directory, { recursive: true });
-    writeFileSync(this.configPath, this.#configuration(options));
+    this.configure(options.tables);
+  }
+
+  /** Writes the configuration anew, with these tables besides those that every site has. */
+  configure(tables: SiteOptions['tables']): void {
+    writeFileSync(this.configPath, this.#configuration({ ...this.#options, tables }));
   }
 
   /** The export as a client is given it. */

@@ -42,10 +42,11 @@ export class CorePair implements SiteHost {
   #sessions = 0;
   #ids = 0;
   #writes = 0;
-  readonly #acceptors: readonly string[];
+  /** Who should vote, by the first letter of their stores. */
+  acceptors: readonly string[];
 
   constructor(options: PairOptions = {}) {
-    this.#acceptors = options.acceptors ?? ['A', 'B', 'W'];
+    this.acceptors = options.acceptors ?? ['A', 'B', 'W'];
     this.a = new SimulatedSite('A', this);
     this.b = new SimulatedSite('B', this);
     this.value = {
@@ -201,9 +202,7 @@ export class CorePair implements SiteHost {
   }
 
   acceptorsOf(me: string, peer: string): readonly string[] {
-    return this.#acceptors.map(
-      (name) => [me, peer].find((store) => store.startsWith(name)) ?? name,
-    );
+    return this.acceptors.map((name) => [me, peer].find((store) => store.startsWith(name)) ?? name);
   }
 
   recoveredCommit(_site: SimulatedSite, commit: number): number {

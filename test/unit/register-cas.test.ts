@@ -128,6 +128,48 @@ t.test('a replaced store is admitted by all that remain, then votes (R5)', async
   t.same(await cluster.register('B1').read(), second, 'B1 and W decide now');
 });
 
+t.test('a witness that is gone for good leaves with the consent of both sites (R5)', async (t) => {
+  const cluster = new RegisterCluster(three);
+  const a = cluster.register('A0');
+  const first = firstConfig(three);
+  await a.swap(undefined, first);
+  cluster.down.add('W');
+  cluster.down.add('B0');
+  const two = nextConfig(first, { acceptors: ['A0', 'B0'] });
+  const outcome = a.swap(first, two);
+  t.equal(await stays(outcome), 'open', 'not by one site: the other one and W could still decide');
+  cluster.down.delete('B0');
+  t.same(await outcome, { outcome: 'won' });
+  cluster.down.clear();
+  cluster.down.add('A0');
+  const b = cluster.register('B0');
+  await t.rejects(b.read(), { code: 'ERR_REGISTER_UNAVAILABLE' }, 'B0 and W decide no more');
+  cluster.down.clear();
+  t.same(await b.read(), two);
+
+  // It comes back, with all that it had promised: it is asked again only when it is let in.
+  const three2 = nextConfig(two, { acceptors: three });
+  t.same(await b.swap(two, three2), { outcome: 'won' });
+  cluster.down.add('A0');
+  t.same(await b.read(), three2, 'B0 and W decide again');
+});
+
+t.test('a witness comes in only while both sites and it agree (R5)', async (t) => {
+  for (const away of three) {
+    const cluster = new RegisterCluster(three);
+    const me = away === 'A0' ? 'B0' : 'A0';
+    const register = cluster.register(me);
+    const first = firstConfig(['A0', 'B0'], me);
+    await register.swap(undefined, first);
+    cluster.down.add(away);
+    const next = nextConfig(first, { acceptors: three });
+    const outcome = register.swap(first, next);
+    t.equal(await stays(outcome), 'open', `not without ${away}`);
+    cluster.down.clear();
+    t.same(await outcome, { outcome: 'won' });
+  }
+});
+
 t.test('an acceptor is taken out only with its own consent (R5)', async (t) => {
   const cluster = new RegisterCluster(['A0', 'B0']);
   const register = cluster.register('A0');

@@ -1,7 +1,7 @@
 /**
  * The register under a random network: two proposers that swap all the time and restart, three
- * acceptors, messages late and lost, one disk replaced on the way. The wins must form one chain. As
- * many seeds as CASEMATE_SEEDS says.
+ * acceptors, messages late and lost, one disk replaced on the way, the witness taken out and in. The
+ * wins must form one chain. As many seeds as CASEMATE_SEEDS says.
  */
 import t from 'tap';
 import type { GroupConfig } from '../../replication/core/config.ts';
@@ -49,7 +49,9 @@ async function run(seed: number, fault: Fault, count?: (wins: number) => void) {
   const { random } = cluster;
   let replaced = false;
   for (let turn = 0; turn < turnsMax; turn += 1) {
-    for (const player of players) if (!player.busy) propose(player, wins);
+    for (const player of players) {
+      if (!player.busy) propose(player, wins, votersAfter(player.known, cluster, fault));
+    }
     await cluster.turn(turn < turnsMax * 0.8 ? 0.1 : 0);
     if (random.chance(0.01)) restart(random.of(players), cluster);
     if (!replaced && random.chance(0.006)) {
@@ -62,9 +64,19 @@ async function run(seed: number, fault: Fault, count?: (wins: number) => void) {
   return chainProblem(first, wins);
 }
 
-function propose(player: Player, wins: Win[]): void {
+/** Most swaps keep the voters; some take the witness out, or in, whichever store it has now. */
+function votersAfter(
+  { acceptors }: GroupConfig,
+  { machines, random }: RegisterCluster,
+  fault: Fault,
+): readonly string[] {
+  const witness = machines.map(({ storeId }) => storeId).find((store) => store.startsWith('W'));
+  if (fault !== 'none' || witness === undefined || random.chance(0.7)) return acceptors;
+  return acceptors.includes(witness) ? ['A0', 'B0'] : ['A0', 'B0', witness];
+}
+
+function propose(player: Player, wins: Win[], acceptors: readonly string[]): void {
   const { life, known, storeId } = player;
-  const acceptors = known.acceptors.includes('W') ? known.acceptors : ['A0', 'B0', 'W1'];
   const next = nextConfig(known, { primary: storeId, inSync: [storeId], acceptors });
   player.busy = true;
   player.register.swap(known, next).then(
