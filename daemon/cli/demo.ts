@@ -1,7 +1,7 @@
 /**
  * `casemate demo`: two sites and a witness as three real processes on loopback, with one volume, to
- * look at and to break. What it starts is what `casemate run` and `casemate witness` start; only the
- * configuration is made here.
+ * look at and to break. What it starts is what `casemate run` and `casemate witness` start; only
+ * their configuration is made here.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
  * The register under a random network: two proposers that swap all the time and restart, three
- * acceptors, messages late and lost, one disk replaced on the way, the witness taken out and in. The
- * wins must form one chain. As many seeds as CASEMATE_SEEDS says.
+ * acceptors, messages late and lost, one disk replaced on the way, the witness taken out and in.
+ * The wins must form one chain. As many seeds as CASEMATE_SEEDS says.
  */
 import t from 'tap';
 import type { GroupConfig } from '../../replication/core/config.ts';
