@@ -359,6 +359,8 @@ export class Operations {
       acceptors: [...this.#host.acceptorsOf(group)],
     });
     try {
+      // Why etcd does not answer is an answer; the swap would wait until it does.
+      if (this.#host.registerType === 'etcd') await group.register.read();
       const won = await this.#host.within(
         group.register.swap(undefined, first),
         `agreeing on volume "${name}" with ${this.#host.peerName}`,

@@ -39,7 +39,9 @@ export const registerTable = Type.Object(
       description: 'For etcd: how long one endpoint may take to answer before the next is asked.',
     }),
     caFile: optionalPath('For etcd by https: certificates (PEM) that its members are trusted by.'),
-    certFile: optionalPath('For etcd by https: certificate (PEM) that this site shows.'),
+    certFile: optionalPath(
+      'For etcd by https: certificate (PEM) that this site shows. With `username` one without a common name: etcd refuses others.',
+    ),
     keyFile: optionalPath('For etcd by https: private key (PEM) of that certificate.'),
     username: Type.Optional(
       Type.String({

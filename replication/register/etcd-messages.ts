@@ -111,11 +111,16 @@ export function parseHeader(answer: unknown): EtcdHeader | null {
   return hasHeader(answer) ? answer.header : null;
 }
 
-/** What etcd says was wrong. The gateway may put more behind the document. */
+const plainTextMax = 200;
+
+/** What etcd says was wrong. The gateway may put more behind the document, or have plain text. */
 export function failureText(status: number, body: string): string {
   const end = body.lastIndexOf('}') + 1;
   const document = parseJson(body.slice(0, end));
-  return isFailure(document) ? document.message : `HTTP status ${status}`;
+  if (isFailure(document)) return document.message;
+  const [line = ''] = body.trim().split('\n');
+  const said = /^[\x20-\x7e]+$/.test(line) && !line.startsWith('<') ? `: ${line}` : '';
+  return `HTTP status ${status}${said.slice(0, plainTextMax)}`;
 }
 
 /** The document of a body, or undefined if it is none. */

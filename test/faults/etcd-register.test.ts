@@ -10,8 +10,8 @@ import { EtcdClient } from '../../replication/register/etcd-client.ts';
 import { etcdAcceptor, recordKey } from '../../replication/register/etcd-record.ts';
 import { EtcdRegister } from '../../replication/register/etcd-register.ts';
 import { EtcdCluster } from '../support/etcd.ts';
+import { certificate, enableUsers } from '../support/etcd-security.ts';
 import { pollUntil } from '../support/poll.ts';
-import { runOk } from '../support/run-command.ts';
 import { scratchDirectory } from '../support/scratch-directory.ts';
 import { firstConfig, nextConfig } from '../unit/register-cluster.ts';
 import { RegisterHistory } from '../unit/register-history.ts';
@@ -83,22 +83,6 @@ t.test('each of three members is killed while clients swap: one order for all', 
   t.comment(`${history.wins} swaps were won`);
 });
 
-/** A key with its certificate, signed by the authority in the directory. */
-async function certificate(directory: string, name: string, authority = 'ca'): Promise<void> {
-  const path = (file: string): string => join(directory, file);
-  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  const names = ['-subj', `/CN=${name}`, '-keyout', path(`${name}.key`)];
-  if (name === authority) {
-    await runOk('openssl', ['req', '-x509', ...newKey, ...names, '-out', path(`${name}.pem`)]);
-    return;
-  }
-  const address = ['-addext', 'subjectAltName=IP:127.0.0.1'];
-  await runOk('openssl', ['req', '-new', ...newKey, ...names, ...address, '-out', path('request')]);
-  const signer = ['-CA', path(`${authority}.pem`), '-CAkey', path(`${authority}.key`)];
-  const request = ['-req', '-in', path('request'), '-copy_extensions', 'copy', '-CAcreateserial'];
-  await runOk('openssl', ['x509', ...request, ...signer, '-out', path(`${name}.pem`)]);
-}
-
 t.test('members that want certificates are reached by https, and by nobody else', async (t) => {
   const directory = scratchDirectory(t);
   const path = (file: string): string => join(directory, file);
@@ -123,8 +107,8 @@ t.test('members that want certificates are reached by https, and by nobody else'
 
 t.test('a user logs in, has its own keys only, and outlives a restart of etcd', async (t) => {
   const etcd = await EtcdCluster.start(t, { directory: scratchDirectory(t) });
-  await enableUsers(etcd);
   const login = { name: 'casemate', password: 'secret' };
+  await enableUsers(etcd, login);
   const { register } = open(t, etcd.endpoints, { login });
   t.same(await register.swap(undefined, first), { outcome: 'won' });
   const bare = open(t, etcd.endpoints).register;
@@ -143,34 +127,6 @@ t.test('a user logs in, has its own keys only, and outlives a restart of etcd', 
   const second = nextConfig(first);
   t.same(await register.swap(first, second), { outcome: 'won' });
 });
-
-/** User `casemate` may read and write below /casemate/. */
-async function enableUsers(etcd: EtcdCluster): Promise<void> {
-  const http = new SystemHttp();
-  const base64 = (value: string): string => Buffer.from(value).toString('base64');
-  const perm = {
-    permType: 'READWRITE',
-    key: base64('/casemate/'),
-    range_end: base64('/casemate0'),
-  };
-  const steps: readonly [path: string, body: object][] = [
-    ['user/add', { name: 'root', password: 'root' }],
-    ['role/add', { name: 'root' }],
-    ['user/grant', { user: 'root', role: 'root' }],
-    ['user/add', { name: 'casemate', password: 'secret' }],
-    ['role/add', { name: 'casemate' }],
-    ['role/grant', { name: 'casemate', perm }],
-    ['user/grant', { user: 'casemate', role: 'casemate' }],
-    ['enable', {}],
-  ];
-  for (const [path, body] of steps) {
-    const url = `${etcd.endpoints[0]}/v3/auth/${path}`;
-    const request = { url, headers: {}, body: JSON.stringify(body), timeoutMs: 5000 };
-    const answer = await http.post(request);
-    if (answer.status !== 200) throw new Error(`${path}: ${answer.body}`);
-  }
-  http.close();
-}
 
 t.test('a cluster that lost its data is not asked on', async (t) => {
   const directory = scratchDirectory(t);

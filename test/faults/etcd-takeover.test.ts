@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { EtcdCluster } from '../support/etcd.ts';
+import { certificate, enableUsers } from '../support/etcd-security.ts';
 import { startJournaledWrites, verifyJournal } from '../support/journaled-writes.ts';
 import { TestPair, type TestSite } from '../support/pair.ts';
 import { differenceAtRest } from '../support/same-data.ts';
@@ -126,4 +127,37 @@ t.test('a site that is to ask elsewhere than its volumes are decided does not st
   const text = readFileSync(configPath, 'utf8');
   writeFileSync(configPath, text.replace(/\[register\]\n(?:.+\n)*/, ''));
   await t.rejects(pair.b.start(), /ERR_REGISTER_TYPE|register\.type = "etcd"/);
+});
+
+t.test('sites reach etcd by https, with certificates and a user', async (t) => {
+  const directory = scratchDirectory(t);
+  const path = (file: string): string => join(directory, file);
+  for (const name of ['ca', 'member', 'site']) await certificate(directory, name);
+  const tls = { ca: path('ca.pem'), cert: path('member.pem'), key: path('member.key') };
+  const etcd = await EtcdCluster.start(t, { directory, tls });
+  await enableUsers(etcd, { name: 'casemate', password: 'secret' });
+  const register = [
+    'type = "etcd"',
+    `endpoints = ${JSON.stringify(etcd.endpoints)}`,
+    `caFile = "${path('ca.pem')}"`,
+    `certFile = "${path('site.pem')}"`,
+    `keyFile = "${path('site.key')}"`,
+    'username = "casemate"',
+    `passwordFile = "${path('password')}"`,
+  ];
+  const pair = await TestPair.make({ directory, tables: { register } });
+  t.teardown(() => pair.stop());
+  await t.rejects(pair.a.start(), /file that register\.passwordFile names can't be read/);
+  writeFileSync(path('password'), 'guess\n');
+  await pair.start();
+  const refused = await pair.a.tryCli('volume', 'create', 'blocks', '--size', '64MiB');
+  t.match(refused.stderr, /user "casemate" can't log in.*ERR_REGISTER_UNAVAILABLE/s);
+  await pair.stop();
+  writeFileSync(path('password'), 'secret\n');
+  await pair.start();
+  await pair.a.cli('volume', 'create', 'blocks', '--size', '64MiB');
+  await pair.inSync('blocks');
+  await pair.a.signal('SIGKILL');
+  await servesAlone(pair.b);
+  t.equal((await pair.b.status()).register.reachable, true);
 });

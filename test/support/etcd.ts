@@ -111,6 +111,19 @@ export class EtcdCluster {
     }
   }
 
+  /** Asks the first member; throws unless it does what is asked. */
+  async post(path: string, body: object): Promise<void> {
+    const http = new SystemHttp(this.#identity());
+    try {
+      const url = `${this.endpoints[0]}${path}`;
+      const request = { url, headers: {}, body: JSON.stringify(body), timeoutMs: 10_000 };
+      const answer = await http.post(request);
+      if (answer.status !== 200) throw new Error(`${path}: ${answer.body}`);
+    } finally {
+      http.close();
+    }
+  }
+
   stop(): void {
     for (const { child } of this.#members) child?.kill('SIGKILL');
   }

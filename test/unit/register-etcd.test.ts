@@ -115,7 +115,8 @@ const noAnswers: readonly [name: string, answer: HttpAnswer, problem: RegExp][] 
     { status: 503, body: '{"error":"x","message":"etcdserver: no leader","code":14}Grpc-Trailer' },
     /no leader/,
   ],
-  ['an error of something else', { status: 502, body: '<html>' }, /HTTP status 502/],
+  ['an error of something else', { status: 502, body: '<html>' }, /HTTP status 502$/],
+  ['an error in words', { status: 400, body: 'No such path\n' }, /HTTP status 400: No such path$/],
   ['no JSON', { status: 200, body: 'hello' }, /not as the API of etcd 3 has it/],
   ['no header', { status: 200, body: '{"kvs":[]}' }, /not as the API of etcd 3 has it/],
   [
