@@ -2,10 +2,10 @@
  * What operators do to volumes and roles by hand: create, resize, delete, switch over, promote by
  * force. Each throws a `CasemateError` that says what is in the way and what to do.
  */
-import { createHash } from 'node:crypto';
 import type { GroupConfig } from '../replication/core/config.ts';
 import { type HistoryPoint, recordKind } from '../wal/frame.ts';
 import { CasemateError } from './errors.ts';
+import { promoteByForce, promotionEvidence, servesAsPrimary } from './forced-promotion.ts';
 import type { PeerCallName, PeerCallParameters, PeerCallResult } from './peer-calls.ts';
 import type { CreateVolume, PromotionEvidence } from './site-status.ts';
 import type { Group } from './volume/group.ts';
@@ -200,43 +200,7 @@ export class Operations {
 
   /** What is known before a forced promotion; changes nothing. */
   evidence(name: string): PromotionEvidence {
-    const { group } = this.find(name);
-    const { view } = group;
-    const { config } = view;
-    const me = this.#host.storeId;
-    const inSyncHere = config?.inSync.includes(me) ?? false;
-    // Without this site's acceptor no configuration can have been won that leaves this site out.
-    const others = (config?.acceptors ?? []).filter((store) => store !== me);
-    const decidedElsewhere = others.length * 2 > (config?.acceptors.length ?? 0);
-    const mayHaveMore = !inSyncHere || decidedElsewhere;
-    const warnings: string[] = [];
-    if (view.reigning) warnings.push('this site is primary already');
-    if (this.#host.peerConnected) {
-      warnings.push(`${this.#host.peerName} is reachable: use \`casemate switchover\` instead`);
-    }
-    if (!inSyncHere) {
-      warnings.push('this site is not in sync: what it lacks is lost if it is promoted');
-    } else if (decidedElsewhere) {
-      warnings.push(
-        `${this.#host.peerName} may have gone on alone and acknowledged writes that are not here`,
-      );
-    }
-    warnings.push(
-      `${this.#host.peerName} must not serve clients meanwhile: if it does, the copies split`,
-    );
-    const evidence = {
-      volume: name,
-      group: group.groupName,
-      thisSite: this.#host.siteName,
-      lastCommon: { sequence: view.commit, digest: group.counters.checkpoint.digest },
-      lastCommonAtMs: group.counters.lastOnBothSitesMs,
-      ownEnd: view.end,
-      inSyncHere,
-      peerReachable: this.#host.peerConnected,
-      peerMayHaveAcknowledgedMore: mayHaveMore,
-      warnings,
-    };
-    return { ...evidence, confirmation: confirmationOf(evidence) };
+    return promotionEvidence(this.#host, this.find(name).group, name);
   }
 
   /** Makes this site primary whatever the other one does (R35). Recorded. */
@@ -250,26 +214,20 @@ export class Operations {
         { hint: 'Look at the evidence again, then confirm it.', status: 409 },
       );
     }
-    if (group.view.reigning) {
+    if (servesAsPrimary(group)) {
       throw new CasemateError('ERR_ALREADY_PRIMARY', `this site is primary of "${name}" already`, {
         status: 409,
       });
     }
-    const me = this.#host.storeId;
-    const { view } = group;
-    const next = this.#host.newConfig({
-      epoch: (view.config?.epoch ?? 0) + 1,
-      primary: me,
-      inSync: [me],
-      acceptors: [...this.#host.forcedAcceptors],
-      forced: view.end,
-    });
-    await this.#host.within(group.register.force(next), `promoting "${name}"`);
-    group.forced(next);
+    const { end } = group.view;
+    const forced = await this.#host.within(
+      promoteByForce(this.#host, group),
+      `promoting "${name}"`,
+    );
     const text =
-      `epoch ${next.epoch} forced at sequence ${view.end.sequence}; ${this.#host.peerName} ` +
+      `epoch ${forced.epoch} forced at sequence ${end.sequence}; ${this.#host.peerName} ` +
       `${evidence.peerMayHaveAcknowledgedMore ? 'may have' : 'has not'} acknowledged more`;
-    this.#host.recordForcedPromotion(group, { epoch: next.epoch, end: view.end, text });
+    this.#host.recordForcedPromotion(group, { epoch: forced.epoch, end, text });
     this.#host.event('warn', 'forced-promotion', group.groupName, text);
     await this.#host.within(
       group.waitFor(() => group.view.takesReads),
@@ -454,10 +412,4 @@ export class Operations {
 function volumeAdd(group: Group, name: string, sizeBytes: number) {
   const document = { volume: group.volumes.nextNumber, name, sizeBytes };
   return documentRecord(recordKind.volumeAdd, 0, document);
-}
-
-/** What was confirmed is what was shown: a short hash over the evidence. */
-function confirmationOf(evidence: Omit<PromotionEvidence, 'confirmation'>): string {
-  const { lastCommonAtMs: _, ...stable } = evidence;
-  return createHash('sha256').update(JSON.stringify(stable)).digest('hex').slice(0, 16);
 }

@@ -134,6 +134,8 @@ export interface CoreView {
   readonly takesWrites: boolean;
   /** Reads may be answered now, but for the lease, which `mayRead(nowMs)` looks at too. */
   readonly takesReads: boolean;
+  /** A swap of this site was sent and its outcome is not known (R11). */
+  readonly swapPending: boolean;
   readonly waitReason: WaitReason | undefined;
   readonly waitSinceMs: number | undefined;
   readonly peer: PeerState;

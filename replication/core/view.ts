@@ -191,6 +191,7 @@ export function buildView(state: CoreState, waitSinceMs: number | undefined): Co
     reigning: role.kind === 'reigning',
     takesWrites: takesWrites(state),
     takesReads: takesReads(state),
+    swapPending: state.swap !== undefined,
     waitReason: reason,
     waitSinceMs: reason === undefined ? undefined : waitSinceMs,
     peer,

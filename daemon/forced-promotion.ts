@@ -1,0 +1,135 @@
+/**
+ * Promotion by force (R35): what is known before it, and the swap by which this site becomes primary
+ * whatever the other one does. Through a quorum where there is one, so that the other site finds
+ * itself fenced when it returns; only where there is none does this site's own acceptor decide.
+ */
+import { createHash } from 'node:crypto';
+import type { GroupConfig } from '../replication/core/config.ts';
+import { ReplicationError } from '../replication/errors.ts';
+import type { Register } from '../replication/register/register.ts';
+import { CasemateError } from './errors.ts';
+import type { PromotionEvidence } from './site-status.ts';
+import type { Group } from './volume/group.ts';
+
+/** What a forced promotion needs of the site. */
+export interface ForcedPromotionHost {
+  readonly siteName: string;
+  readonly peerName: string;
+  readonly storeId: string;
+  readonly peerConnected: boolean;
+  /** Who decides after a forced promotion without a quorum (R35). */
+  readonly forcedAcceptors: readonly string[];
+  readonly registerType: 'sites' | 'etcd';
+  newConfig(config: Omit<GroupConfig, 'epochId' | 'leaseMs' | 'graceMs'>): GroupConfig;
+}
+
+/** It is primary and nothing is in its way; one that waits for a lost peer can still be forced. */
+export function servesAsPrimary({ view }: Group): boolean {
+  return view.reigning && view.takesWrites;
+}
+
+/** What an operator has to know before; changes nothing. */
+export function promotionEvidence(
+  host: ForcedPromotionHost,
+  group: Group,
+  volume: string,
+): PromotionEvidence {
+  const { view } = group;
+  const inSyncHere = view.config?.inSync.includes(host.storeId) ?? false;
+  const decidedElsewhere = mayBeDecidedElsewhere(host, group);
+  const evidence = {
+    volume,
+    group: group.groupName,
+    thisSite: host.siteName,
+    lastCommon: { sequence: view.commit, digest: group.counters.checkpoint.digest },
+    lastCommonAtMs: group.counters.lastOnBothSitesMs,
+    ownEnd: view.end,
+    inSyncHere,
+    peerReachable: host.peerConnected,
+    peerMayHaveAcknowledgedMore: !inSyncHere || decidedElsewhere,
+    warnings: warnings(host, group, { inSyncHere, decidedElsewhere }),
+  };
+  return { ...evidence, confirmation: confirmationOf(evidence) };
+}
+
+/** Without this site's acceptor no configuration can have been won that leaves this site out. */
+function mayBeDecidedElsewhere({ storeId }: ForcedPromotionHost, { view }: Group): boolean {
+  const acceptors = view.config?.acceptors ?? [];
+  return acceptors.filter((store) => store !== storeId).length * 2 > acceptors.length;
+}
+
+function warnings(
+  { peerName, peerConnected }: ForcedPromotionHost,
+  group: Group,
+  known: { readonly inSyncHere: boolean; readonly decidedElsewhere: boolean },
+): string[] {
+  const found: string[] = [];
+  if (servesAsPrimary(group)) found.push('this site is primary already');
+  if (peerConnected) {
+    found.push(`${peerName} is reachable: use \`casemate switchover\` instead`);
+  }
+  if (!known.inSyncHere) {
+    found.push('this site is not in sync: what it lacks is lost if it is promoted');
+  } else if (known.decidedElsewhere && !group.view.reigning) {
+    found.push(`${peerName} may have gone on alone and acknowledged writes that are not here`);
+  }
+  found.push(`${peerName} must not serve clients meanwhile: if it does, the copies split`);
+  return found;
+}
+
+/** Makes this site primary of the group; gives the configuration that stands then. */
+export async function promoteByForce(
+  host: ForcedPromotionHost,
+  group: Group,
+): Promise<GroupConfig> {
+  const { view, register } = group;
+  const current = await valueOfQuorum(host, group);
+  const fields = { primary: host.storeId, inSync: [host.storeId], forced: view.end };
+  if (current === undefined) {
+    const acceptors = [...host.forcedAcceptors];
+    const alone = host.newConfig({ ...fields, epoch: (view.config?.epoch ?? 0) + 1, acceptors });
+    await register.force(alone);
+    group.forced(alone);
+    return alone;
+  }
+  const { acceptors } = current;
+  const next = host.newConfig({ ...fields, epoch: current.epoch + 1, acceptors });
+  const { outcome } = await register.swap(current, next);
+  if (outcome === 'lost') {
+    throw new CasemateError(
+      'ERR_CONFIG_CHANGED',
+      `the configuration of "${group.groupName}" has just changed`,
+      { hint: 'Look at the evidence again, then confirm it.', status: 409 },
+    );
+  }
+  group.forced(next);
+  return next;
+}
+
+/**
+ * What a quorum says, if there is one. While a swap of the group itself is pending there is none,
+ * or it would be decided; that swap must not be taken from it but by force (R11).
+ */
+async function valueOfQuorum(
+  { registerType }: ForcedPromotionHost,
+  { view, register }: Group,
+): Promise<GroupConfig | undefined> {
+  if (registerType !== 'sites' || view.swapPending) return undefined;
+  return await readIfAvailable(register);
+}
+
+async function readIfAvailable(register: Register): Promise<GroupConfig | undefined> {
+  try {
+    return await register.read();
+  } catch (error) {
+    const code = error instanceof ReplicationError ? error.code : undefined;
+    if (code === 'ERR_REGISTER_UNAVAILABLE') return undefined;
+    throw error;
+  }
+}
+
+/** What was confirmed is what was shown: a short hash over the evidence. */
+function confirmationOf(evidence: Omit<PromotionEvidence, 'confirmation'>): string {
+  const { lastCommonAtMs: _, ...stable } = evidence;
+  return createHash('sha256').update(JSON.stringify(stable)).digest('hex').slice(0, 16);
+}
