@@ -1,7 +1,7 @@
 /**
- * Promotion by force (R35): what is known before it, and the swap by which this site becomes primary
- * whatever the other one does. Through a quorum where there is one, so that the other site finds
- * itself fenced when it returns; only where there is none does this site's own acceptor decide.
+ * Promotion by force (R35): what is known before it, and the swap by which this site becomes
+ * primary whatever the other one does. Through a quorum where there is one, so that the other site
+ * finds itself fenced when it returns; only where there is none does its own acceptor decide.
  */
 import { createHash } from 'node:crypto';
 import type { GroupConfig } from '../replication/core/config.ts';
