@@ -5,11 +5,13 @@
  */
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
+import { frameSizeBytesMax } from '../wal/frame-format.ts';
 import { CasemateError } from './errors.ts';
 
 const identifier = Type.String({ pattern: '^[0-9a-f]{32}$' });
 const blocksBytesMax = 1024 * 1024;
 const name = Type.String({ minLength: 1, maxLength: 255 });
+const sequence = Type.Integer({ minimum: 0 });
 
 export const groupDescription = Type.Object({
   groupId: identifier,
@@ -68,6 +70,11 @@ export const peerCalls = {
       /** The asked site knows itself in sync with the other one. */
       inSync: Type.Boolean(),
     }),
+  },
+  /** The frame of a group's log that follows `after`, to fill a damaged log (R30). */
+  logFrame: {
+    parameters: Type.Object({ groupId: identifier, after: sequence }),
+    result: Type.Object({ frame: Type.Uint8Array({ maxByteLength: frameSizeBytesMax }) }),
   },
   /** How many clients are attached to the volume at the asked site? */
   volumeClients: {

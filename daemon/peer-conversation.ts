@@ -5,17 +5,16 @@
  */
 import type { PairMessage } from '../replication/core/messages.ts';
 import type { ForwardReply, ForwardRequest } from '../replication/link/forward-format.ts';
-import type { OwnIdentity } from '../replication/link/handshake.ts';
 import { defaultLinkLimits, defaultLinkTimeouts } from '../replication/link/limits.ts';
 import {
   type PeerIdentity,
   PeerLink,
   type PeerLinkHandler,
 } from '../replication/link/peer-link.ts';
-import type { Frame, GroupId, StoreId } from '../wal/frame.ts';
+import type { Frame, GroupId } from '../wal/frame.ts';
 import type { AcceptorClients } from './acceptor-clients.ts';
-import type { Config } from './config/schema.ts';
 import { CasemateError } from './errors.ts';
+import { logFrameOf } from './log-repair.ts';
 import type { Logger } from './logger.ts';
 import {
   checked,
@@ -24,10 +23,10 @@ import {
   type PeerCallResult,
   peerCalls,
 } from './peer-calls.ts';
+import { siteIdentity } from './site-identity.ts';
 import type { PeerFigures, SiteParts } from './site-parts.ts';
 import { delayOn, type SitePorts } from './site-ports.ts';
 import type { SiteWitness } from './site-witness.ts';
-import { softwareVersion } from './version.ts';
 import type { Group } from './volume/group.ts';
 import type { GroupLink } from './volume/group-context.ts';
 import { answerBlocks } from './volume/peer-blocks.ts';
@@ -269,6 +268,7 @@ export class PeerConversation implements GroupLink, PeerFigures {
         return {};
       },
       blocks: (asked) => answerBlocks(site.groups.get(asked.groupId), asked, delay),
+      logFrame: ({ groupId, after }) => logFrameOf(site.log, groupId, after),
       volumeClients: ({ name }) => ({
         connections: site.operations.find(name).volume.connections,
       }),
@@ -294,11 +294,6 @@ export class PeerConversation implements GroupLink, PeerFigures {
       },
     };
   }
-}
-
-/** This site as it introduces itself to its peer and to its witness. */
-export function siteIdentity(config: Config, storeId: StoreId, bootId: string): OwnIdentity {
-  return { clusterId: config.cluster, siteName: config.site, storeId, bootId, softwareVersion };
 }
 
 function isCallName(method: string): method is PeerCallName {

@@ -14,10 +14,12 @@ import { AcceptorClients } from './acceptor-clients.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Config } from './config/schema.ts';
 import { CasemateError } from './errors.ts';
+import { repairLog } from './log-repair.ts';
 import type { Logger } from './logger.ts';
 import { Operations } from './operations.ts';
-import { PeerConversation, siteIdentity } from './peer-conversation.ts';
+import { PeerConversation } from './peer-conversation.ts';
 import { SiteGroups } from './site-groups.ts';
+import { siteIdentity } from './site-identity.ts';
 import type { SiteClock, SiteParts } from './site-parts.ts';
 import { delayOn, type SitePorts, systemPorts } from './site-ports.ts';
 import { type SiteRegister, siteRegister } from './site-register.ts';
@@ -175,7 +177,7 @@ export class Site implements SiteControl, SiteParts {
     });
     const started = clock.nowMs();
     await disk.makeDirectory(join(config.dataDirectory, 'volumes'));
-    const { log, recovery } = await Log.open({
+    const logOptions = {
       disk,
       directory: join(config.dataDirectory, 'log'),
       storeId: store.storeId,
@@ -185,7 +187,13 @@ export class Site implements SiteControl, SiteParts {
       marks: store.loadCheckpoints(),
       nowMs: () => clock.nowMs(),
       later: ports.later,
-    });
+    };
+    let opened = await Log.open(logOptions);
+    if (await repairLog({ config, store, ports, logger, ...opened })) {
+      await opened.log.close();
+      opened = await Log.open(logOptions);
+    }
+    const { log, recovery } = opened;
     const bootId = ports.randomId();
     const site = new Site({ options, store, log, recovery, bootId, ports });
     await site.groups.openAll(recovery);

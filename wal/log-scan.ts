@@ -42,6 +42,8 @@ export interface LostRange {
   readonly toLsn: number;
   /** Whose frame was there, if its head can still be read. */
   readonly groupId: GroupId | undefined;
+  /** The life of what was there; undefined if another one begins within, or none is known. */
+  readonly life: number | undefined;
 }
 
 export interface ScanVisitor {
@@ -138,7 +140,7 @@ export class LogScan {
     const { resume } = await this.#lookBeyond(undefined);
     this.#lsn = fromLsn;
     const goesOn = this.#resumeAt(resume);
-    this.#addLost({ fromLsn, toLsn: this.#lsn, groupId: undefined });
+    this.#addLost({ fromLsn, toLsn: this.#lsn, groupId: undefined, life: undefined });
     return goesOn;
   }
 
@@ -238,8 +240,10 @@ export class LogScan {
     }
     const groupId = header === undefined ? undefined : await this.#groupOf(header);
     const fromLsn = this.#lsn;
+    const lifeBefore = this.#life;
     const goesOn = this.#resumeAt(evidence?.resume);
-    this.#addLost({ fromLsn, toLsn: this.#lsn, groupId });
+    const life = this.#life === lifeBefore ? lifeBefore : undefined;
+    this.#addLost({ fromLsn, toLsn: this.#lsn, groupId, life });
     return goesOn;
   }
 

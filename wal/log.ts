@@ -12,12 +12,13 @@
 import { blockSizeBytes } from './checksum.ts';
 import { segmentHeaderBytes, storeCrcSeed } from './entry-format.ts';
 import { LogError } from './errors.ts';
-import type { Digest, Frame, GroupId } from './frame.ts';
+import type { Digest, Frame, GroupId, StoreId } from './frame.ts';
 import { frameSizeBytesMax } from './frame-format.ts';
 import type { LogMarks, RecoveredLogGroup } from './group-recovery.ts';
 import { LogCounters } from './log-counters.ts';
 import { LogGroups } from './log-groups.ts';
 import { LogReader } from './log-reader.ts';
+import { type LogSurvey, surveyLog } from './log-survey.ts';
 import type { Appender, LogRecovery, LogStats } from './log-types.ts';
 import { LogWriter } from './log-writer.ts';
 import {
@@ -171,6 +172,12 @@ export class Log {
   /** Oldest sequence of the group that can be read; the one after its end if there is none. */
   firstSequence(groupId: GroupId): number {
     return this.#groups.get(groupId)?.index.firstSequence ?? 1;
+  }
+
+  /** Looks for what is missing in the middle (R30). Nothing may be appended meanwhile. */
+  survey(storeId: StoreId, marks: ReadonlyMap<GroupId, LogMarks>): Promise<LogSurvey> {
+    const { live } = this.#segments;
+    return surveyLog({ storeId, marks, segments: live, segmentSizeBytes: this.#segmentSizeBytes });
   }
 
   /** The digest of the group's history at `sequence`, if that is a frame boundary in the log. */

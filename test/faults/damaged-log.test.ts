@@ -1,6 +1,7 @@
 /**
- * Bits that rot in the log of a site that was killed (R24, R30): what is before the damage is kept,
- * what was lost comes back from the other site, and without one nothing is served or made up.
+ * Bits that rot in the log of a site that was killed (R24, R30): what was lost is put back in place
+ * from the other site's log, or comes back by catching up from the last good record, and what
+ * nobody has is neither served nor made up.
  */
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -42,16 +43,19 @@ async function writtenPair(t: Test, ...options: string[]): Promise<Written> {
   return { pair, journal };
 }
 
-/** Turns bits over in one frame, about in the middle of what a killed site has logged. */
-function rotLog(site: TestSite): void {
+/**
+ * Turns bits over in one frame, at this part of what a killed site has logged: where a page begins
+ * there is a header or data, never padding.
+ */
+function rotLog(site: TestSite, part: number): void {
   const { path, usedBytes } = firstLogSegment(site);
-  const page = Math.floor(usedBytes / 2 / 4096);
-  rotFile(path, page * 4096 + 2500);
+  const page = Math.floor((usedBytes * part) / 4096);
+  rotFile(path, page * 4096 + 8);
 }
 
 async function sameOnBothSites(t: Test, { pair, journal }: Written): Promise<void> {
   await pair.inSync('blocks');
-  await write(pair, journal, 2);
+  await write(pair, journal, 3);
   for (const site of [pair.a, pair.b]) {
     t.equal(await verifyJournal(site.unixUri('blocks'), journal), '');
   }
@@ -60,30 +64,76 @@ async function sameOnBothSites(t: Test, { pair, journal }: Written): Promise<voi
   t.equal(differenceAtRest(pair.a, pair.b), undefined, 'both data files are the same');
 }
 
+async function filledAgain(t: Test, site: TestSite): Promise<void> {
+  const { recovery } = (await site.status()).log;
+  t.notMatch(recovery, /damage/, 'nothing of the log is missing');
+  t.match(await site.cli('events'), /1 of 1 damaged places of the log were filled again/);
+}
+
 for (const which of ['secondary', 'primary'] as const) {
-  t.test(`the log of the ${which} is damaged`, async (t) => {
+  t.test(`a frame in the log of the ${which} is put back in place`, async (t) => {
     const written = await writtenPair(t);
     const { pair } = written;
     const site = which === 'primary' ? pair.a : pair.b;
     await site.signal('SIGKILL');
-    rotLog(site);
+    rotLog(site, 0.5);
     await site.start();
-    t.match((await site.status()).log.recovery, /damage in 1 place/, 'it says so');
+    await filledAgain(t, site);
     await sameOnBothSites(t, written);
   });
 }
 
-t.test('the log of the only site that is in sync is damaged', async (t) => {
-  const { pair } = await writtenPair(t, '--on-peer-loss', 'preferred');
+t.test('logs that are damaged at both sites mend each other', async (t) => {
+  const written = await writtenPair(t);
+  const { pair } = written;
+  await Promise.all([pair.a.signal('SIGKILL'), pair.b.signal('SIGKILL')]);
+  rotLog(pair.a, 0.4);
+  rotLog(pair.b, 0.6);
+  await pair.start();
+  for (const site of [pair.a, pair.b]) await filledAgain(t, site);
+  await sameOnBothSites(t, written);
+});
+
+t.test('what can not be put back in place comes back by catching up', async (t) => {
+  const written = await writtenPair(t);
+  const { pair } = written;
+  await Promise.all([pair.a.signal('SIGKILL'), pair.b.signal('SIGKILL')]);
+  // The start of a life follows the last frame now, so that no digest tells what was lost.
+  await pair.b.start();
+  await pair.b.signal('SIGKILL');
+  const { path, usedBytes } = firstLogSegment(pair.b);
+  rotFile(path, usedBytes - 2 * 4096 + 8);
+  await pair.start();
+  t.match((await pair.b.status()).log.recovery, /damage in 1 place.*damaged groups/, 'it says so');
+  await sameOnBothSites(t, written);
+});
+
+/** The site that is preferred has gone on alone, and is damaged, before or after the other left. */
+async function damagedAlone(t: Test, part: number): Promise<Written> {
+  const written = await writtenPair(t, '--on-peer-loss', 'preferred');
+  const { pair, journal } = written;
   await pair.b.signal('SIGKILL');
   await pair.a.until('blocks', 'goes on alone', ({ serves, inSync }) => serves && !inSync);
+  await write(pair, journal, 2);
   await pair.a.signal('SIGKILL');
-  rotLog(pair.a);
-  await pair.a.start();
+  rotLog(pair.a, part);
+  await pair.start();
+  return written;
+}
+
+t.test('the only site that is in sync gets back what the other one has', async (t) => {
+  const written = await damagedAlone(t, 0.25);
+  await filledAgain(t, written.pair.a);
+  await sameOnBothSites(t, written);
+});
+
+t.test('the only site that is in sync serves nothing of what nobody has', async (t) => {
+  const { pair } = await damagedAlone(t, 0.75);
   const damaged = await pair.a.until('blocks', 'is damaged', ({ wait }) => {
     return wait?.code === 'damaged';
   });
   t.equal(damaged.serves, false);
   t.match(damaged.wait?.text, /found: .*(damaged|missing)/, 'with the evidence');
   t.match((await pair.a.tryCli('why')).stdout, /found: /);
+  t.equal((await pair.b.group('blocks')).serves, false, 'nor does the other one make it up');
 });
