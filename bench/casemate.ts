@@ -23,6 +23,8 @@ export interface CasemateOptions {
   readonly logBytes: number;
   /** Until a checkpoint is due; the defaults of the configuration without it. */
   readonly checkpoint?: { readonly everyMs: number; readonly everyBytes: number };
+  /** With a third voter, so that either site can be lost. */
+  readonly witness?: boolean;
   /** Where the daemons leave a CPU profile each when they end. */
   readonly profileDirectory?: string | undefined;
 }
@@ -56,6 +58,7 @@ export class CasematePair {
     }
     const pair = await TestPair.make({
       directory: options.directory,
+      witness: options.witness === true,
       tables: { log, volumes: [`memoryBytesMax = ${memoryLimitBytes}`] },
     });
     const made = new CasematePair(pair);

@@ -17,6 +17,7 @@ import { measureManyVolumes } from './scenarios/many-volumes.ts';
 import { measureMemory } from './scenarios/memory.ts';
 import { measureRestart } from './scenarios/restart.ts';
 import { measureResync } from './scenarios/resync.ts';
+import { measureTakeover } from './scenarios/takeover.ts';
 import { Session } from './session.ts';
 import { parseSettings, type Settings, UsageError, usage } from './settings.ts';
 import {
@@ -37,7 +38,11 @@ const profileRows = 25;
 
 /** Scenarios that use the pair of the jobs, and those that start a pair of their own. */
 const sharedScenarios = { volumes: measureManyVolumes, memory: measureMemory } as const;
-const ownScenarios = { restart: measureRestart, resync: measureResync } as const;
+const ownScenarios = {
+  restart: measureRestart,
+  resync: measureResync,
+  takeover: measureTakeover,
+} as const;
 const micro: Readonly<Record<string, (directory: string) => Promise<MicroFigure[]>>> = {
   'micro-frame': async () => measureFrames(),
   'micro-checksum': async () => measureChecksums(),

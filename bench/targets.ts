@@ -205,6 +205,20 @@ const list: readonly Asked[] = [
     goal: 2,
   },
   {
+    job: 'takeover',
+    formula: 'primary killed, seconds until the other site answers writes',
+    measured: (results) => results.value('takeover-primary'),
+    comparison: 'at most',
+    goal: 3,
+  },
+  {
+    job: 'takeover',
+    formula: 'secondary killed, seconds that writes wait',
+    measured: (results) => results.value('takeover-secondary'),
+    comparison: 'at most',
+    goal: 2,
+  },
+  {
     job: 'resync',
     formula: resyncFormula,
     measured: (results) => results.value('resync'),
