@@ -4,7 +4,6 @@
  */
 import type { Acceptor, AcceptorClient } from '../replication/register/acceptor.ts';
 import type { StoreId } from '../wal/frame.ts';
-import { CasemateError } from './errors.ts';
 import { answerRegisterCall, isRegisterCall, remoteAcceptor } from './register-calls.ts';
 
 export interface AcceptorClientsOptions {
@@ -16,8 +15,6 @@ export interface AcceptorClientsOptions {
   readonly peerStoreId: () => StoreId | undefined;
   /** The witness's acceptor; undefined if there is none or its store was never seen. */
   readonly witness: () => AcceptorClient | undefined;
-  /** False after a disk error: what was promised can't be kept any more (R4, I8). */
-  readonly mayPromise: () => boolean;
 }
 
 export class AcceptorClients {
@@ -51,9 +48,6 @@ export class AcceptorClients {
 
   /** Answers the peer's call; its answer is durable before it is given (R4). */
   answer(method: string, parameters: unknown): unknown {
-    if (!this.#options.mayPromise()) {
-      throw new CasemateError('ERR_DISK_FAILED', 'the disk of this site has failed');
-    }
     return answerRegisterCall(this.#options.own, method, parameters);
   }
 }

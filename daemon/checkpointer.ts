@@ -5,6 +5,7 @@
  */
 import type { HistoryPoint } from '../wal/frame.ts';
 import type { Log } from '../wal/log.ts';
+import { isStoreFull } from './store/errors.ts';
 import type { SiteStore } from './store/site-store.ts';
 import type { Group } from './volume/group.ts';
 
@@ -108,9 +109,4 @@ async function syncUnlessClosed(group: Group): Promise<void> {
   } catch (error) {
     if (!group.closed) throw error;
   }
-}
-
-/** SQLite found no room; its transaction was undone, and the log keeps what it needs. */
-function isStoreFull(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'SQLITE_FULL';
 }

@@ -11,10 +11,12 @@ import { Acceptor } from '../replication/register/acceptor.ts';
 import { Log } from '../wal/log.ts';
 import type { LogRecovery } from '../wal/log-types.ts';
 import { AcceptorClients } from './acceptor-clients.ts';
+import { untilItFails } from './acceptor-store.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Config } from './config/schema.ts';
 import { CasemateError } from './errors.ts';
 import { repairLog } from './log-repair.ts';
+import { LogRoom } from './log-room.ts';
 import type { Logger } from './logger.ts';
 import { Operations } from './operations.ts';
 import { PeerConversation } from './peer-conversation.ts';
@@ -77,6 +79,7 @@ export class Site implements SiteControl, SiteParts {
   readonly #ports: SitePorts;
   readonly #checkpointer: Checkpointer;
   readonly #healingRetries = new HealingRetries();
+  readonly #logRoom: LogRoom;
   #cancelTick: () => void = () => undefined;
   #closed = false;
 
@@ -118,11 +121,10 @@ export class Site implements SiteControl, SiteParts {
     const acceptors = new AcceptorClients({
       own: new Acceptor({
         storeId: store.storeId,
-        store: store.acceptors,
+        store: untilItFails(store.acceptors),
         accepted: (groupId, value) => this.groups.get(groupId)?.acceptorTook(value),
       }),
       ownStoreId: store.storeId,
-      mayPromise: () => this.failure === undefined,
       call: (method, parameters) => this.peer.rawCall(method, parameters),
       peerStoreId: () => store.peerStoreId,
       witness: () => this.witness.acceptor(),
@@ -158,6 +160,13 @@ export class Site implements SiteControl, SiteParts {
         const text = `a checkpoint has to wait: ${error instanceof Error ? error.message : error}`;
         this.event('error', 'checkpoint-postponed', undefined, text);
       },
+    });
+    this.#logRoom = new LogRoom({
+      log,
+      groups: () => this.groups.all,
+      limitBytes: log.stats().limitBytes,
+      wallMs: () => clock.wallMs(),
+      event: (level, code, text) => this.event(level, code, undefined, text),
     });
     log.onFailure = (error) => this.fail(error);
   }
@@ -319,6 +328,7 @@ export class Site implements SiteControl, SiteParts {
     for (const group of this.groups.all) group.tick();
     if (this.failure !== undefined) return;
     this.#checkpointer.tick();
+    this.#logRoom.tick(this.clock.nowMs());
     this.#healingRetries.tick(this.clock.nowMs(), this.groups.all);
   }
 

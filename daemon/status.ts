@@ -103,23 +103,33 @@ async function groupStatus(site: SiteParts, group: Group): Promise<GroupStatus> 
 /** Clients of this site are answered: here, or by passing their requests on to the primary. */
 export function servesClients(group: Group): boolean {
   const { view } = group;
-  if (group.counters.stalled !== undefined) return false;
+  if (stallOf(group) !== undefined) return false;
   if (view.reigning) return view.takesWrites && view.takesReads;
   return view.joinedSession !== undefined;
 }
 
 /** Code of what the group's clients wait for; undefined when they are served. */
 export function waitCodeOf(group: Group): string | undefined {
-  if (group.counters.stalled !== undefined) return 'disk-full';
-  return servesClients(group) ? undefined : group.view.waitReason?.code;
+  return stallOf(group)?.code ?? (servesClients(group) ? undefined : group.view.waitReason?.code);
+}
+
+/** This site has no room for writes, whatever its role (I9). */
+function stallOf({
+  counters,
+}: Group):
+  | { readonly code: 'disk-full' | 'log-full'; readonly text: string; readonly sinceMs: number }
+  | undefined {
+  if (counters.stalled !== undefined) return { code: 'disk-full', ...counters.stalled };
+  return counters.logFull === undefined ? undefined : { code: 'log-full', ...counters.logFull };
 }
 
 function waitOf(site: SiteParts, group: Group, nowMs: number): GroupStatus['wait'] {
   const { view, counters } = group;
   const wallMs = site.clock.wallMs();
-  if (counters.stalled !== undefined) {
-    const { clears, command } = waitReasons['disk-full'];
-    return { code: 'disk-full', ...counters.stalled, clears, command };
+  const stall = stallOf(group);
+  if (stall !== undefined) {
+    const { clears, command } = waitReasons[stall.code];
+    return { ...stall, clears, command };
   }
   const reason = view.waitReason;
   if (reason === undefined || servesClients(group)) return undefined;

@@ -264,6 +264,11 @@ export class Log {
     this.onFailure?.(error);
   }
 
+  /** Appends wait for room, and no segment is on its way: only a checkpoint can help (I9). */
+  get waitsForRoom(): boolean {
+    return this.#writer.waitsForRoom && !this.#segments.spareIsComing;
+  }
+
   /** Bytes of the log that are used and held by checkpoints that have not been made yet. */
   get bytesSinceCheckpointHint(): number {
     for (const segment of this.#segments.live) {
@@ -285,7 +290,7 @@ export class Log {
       segments: segments.live.length,
       spareSegments: segments.spareCount,
       creationProblem: segments.creationProblem,
-      waitsForRoom: this.#writer.waitsForRoom && !segments.spareIsComing,
+      waitsForRoom: this.waitsForRoom,
       waitsForRoomTotal: counters.waitsForRoom,
       segmentsTakenFromPeerTotal: counters.segmentsTakenFromPeer,
       appendedBytes: counters.appendedBytes,

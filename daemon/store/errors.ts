@@ -56,3 +56,8 @@ export function storeInUse(path: string, cause: unknown): CasemateError {
     cause,
   });
 }
+
+/** SQLite found no room; its transaction was undone, and what was there is as good as before. */
+export function isStoreFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'SQLITE_FULL';
+}

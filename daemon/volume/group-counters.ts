@@ -22,6 +22,8 @@ export class GroupCounters {
   logDamage: string | undefined;
   /** Why the data files take nothing for the moment, and since when by the wall clock. */
   stalled: { readonly text: string; readonly sinceMs: number } | undefined;
+  /** The log has no room for the group's writes, and since when by the wall clock. */
+  logFull: { readonly text: string; readonly sinceMs: number } | undefined;
   /** Wall clock of the newest record that is known to be on both sites. */
   lastOnBothSitesMs: number | undefined;
   #suspendedMs = 0;
