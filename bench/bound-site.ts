@@ -1,8 +1,9 @@
 /**
  * One process of the physical limit (`bound.ts`), a program of its own:
- * `bound-site.js primary|secondary|sequential FILE COMMIT-BYTES SECONDS`. Standard input is the
- * connection between primary and secondary. The primary and `sequential` print their samples, one
- * number of microseconds per commit, as JSON.
+ * `bound-site.js ROLE FILE COMMIT-BYTES SECONDS`, with the role `primary` or `secondary`, the same
+ * with `-echo` (nothing is stored), `alone` (nothing is sent) or `sequential`. Standard input is the
+ * connection between primary and secondary. All but the secondary print their samples, one number of
+ * microseconds per commit, as JSON.
  */
 import { closeSync, fdatasyncSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 
@@ -56,7 +57,8 @@ function sample(
   return samplesUs;
 }
 
-function primary(fd: number, commitBytes: number, seconds: number): number[] {
+/** `fd` is undefined where nothing is stored. */
+function primary(fd: number | undefined, commitBytes: number, seconds: number): number[] {
   const payload = Buffer.alloc(commitBytes, 0xa5);
   const acknowledgement = Buffer.alloc(acknowledgementBytes);
   // The other process is ready when it has sent its first acknowledgement.
@@ -64,22 +66,33 @@ function primary(fd: number, commitBytes: number, seconds: number): number[] {
   const fileBytes = logBytes - (logBytes % commitBytes);
   return sample({ seconds, stepBytes: commitBytes, fileBytes }, (offset) => {
     writeAll(payload);
-    writeSync(fd, payload, 0, commitBytes, offset);
-    fdatasyncSync(fd);
+    if (fd !== undefined) store(fd, payload, offset);
     if (!readAll(acknowledgement)) throw new Error('the secondary has gone');
   });
 }
 
-function secondary(fd: number, commitBytes: number): void {
+function secondary(fd: number | undefined, commitBytes: number): void {
   const payload = Buffer.alloc(commitBytes);
   const acknowledgement = Buffer.alloc(acknowledgementBytes);
   const fileBytes = logBytes - (logBytes % commitBytes);
   writeAll(acknowledgement);
   for (let offset = 0; readAll(payload); offset = (offset + commitBytes) % fileBytes) {
-    writeSync(fd, payload, 0, commitBytes, offset);
-    fdatasyncSync(fd);
+    if (fd !== undefined) store(fd, payload, offset);
     writeAll(acknowledgement);
   }
+}
+
+function store(fd: number, payload: Buffer, offset: number): void {
+  writeSync(fd, payload, 0, payload.length, offset);
+  fdatasyncSync(fd);
+}
+
+function alone(fd: number, commitBytes: number, seconds: number): number[] {
+  const payload = Buffer.alloc(commitBytes, 0xa5);
+  const fileBytes = logBytes - (logBytes % commitBytes);
+  return sample({ seconds, stepBytes: commitBytes, fileBytes }, (offset) => {
+    store(fd, payload, offset);
+  });
 }
 
 function sequential(fd: number, commitBytes: number, seconds: number): number[] {
@@ -97,10 +110,17 @@ const [role, path, commitText, secondsText] = process.argv.slice(2);
 if (path === undefined) throw new Error('usage: ROLE FILE COMMIT-BYTES SECONDS');
 const commitBytes = Number(commitText);
 const seconds = Number(secondsText);
-const fd = openWritten(path, role === 'sequential' ? streamBytes : logBytes);
-if (role === 'secondary') secondary(fd, commitBytes);
-else {
-  const samplesUs = (role === 'primary' ? primary : sequential)(fd, commitBytes, seconds);
+
+function print(samplesUs: readonly number[]): void {
   process.stdout.write(JSON.stringify(samplesUs.map((each) => Math.round(each * 10) / 10)));
 }
-closeSync(fd);
+
+if (role === 'primary-echo') print(primary(undefined, commitBytes, seconds));
+else if (role === 'secondary-echo') secondary(undefined, commitBytes);
+else {
+  const fd = openWritten(path, role === 'sequential' ? streamBytes : logBytes);
+  if (role === 'secondary') secondary(fd, commitBytes);
+  else if (role === 'primary') print(primary(fd, commitBytes, seconds));
+  else print((role === 'alone' ? alone : sequential)(fd, commitBytes, seconds));
+  closeSync(fd);
+}

@@ -3,7 +3,8 @@
  * with a preallocated log file, joined by one loopback TCP connection. The first sends the payload
  * and writes and syncs its own file; the second receives it, writes and syncs its own file and
  * acknowledges; the write is done when both are. Nothing else happens: no checksum, no format, no
- * protocol, no event loop (the processes block in read, write and fdatasync).
+ * protocol, no event loop (the processes block in read, write and fdatasync). Its two parts are
+ * measured by themselves as well: one process's bare write and sync, and the loopback round trip.
  */
 import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -17,29 +18,35 @@ const sitePath = fileURLToPath(new URL('./bound-site.js', import.meta.url));
 const limitMs = 60_000;
 
 export const boundName = 'physical limit';
+export const bareSyncName = 'bare write and fdatasync, 1 copy';
+export const roundTripName = 'loopback round trip, nothing stored';
+export const boundNames = [boundName, bareSyncName, roundTripName] as const;
+export type BoundName = (typeof boundNames)[number];
 
 export interface BoundOptions {
+  readonly name: BoundName;
   readonly directory: string;
   /** Bytes that go into one write and sync: 4 KiB, or 32 of them for a group commit. */
   readonly commitBytes: number;
   readonly seconds: number;
 }
 
-/** Runs the pair of processes; operations are 4 KiB writes, latencies those of a commit. */
+/** Runs one of the bounds; operations are 4 KiB writes, latencies those of a commit. */
 export async function runBound(options: BoundOptions): Promise<RunFigures> {
-  const { client, server } = await loopbackPair();
   const paths = [join(options.directory, 'bound-1'), join(options.directory, 'bound-2')] as const;
   const parameters = [String(options.commitBytes), String(options.seconds)];
   try {
-    const [output] = await Promise.all([
-      runSite(['primary', paths[0], ...parameters], client),
-      runSite(['secondary', paths[1], ...parameters], server),
-    ]);
+    const output =
+      options.name === bareSyncName
+        ? await runSite(['alone', paths[0], ...parameters], undefined)
+        : await runPair(options.name === boundName ? '' : '-echo', paths, parameters);
     const samplesUs = toNumbers(JSON.parse(output));
     const writes = (samplesUs.length * options.commitBytes) / 4096;
     const seconds = samplesUs.reduce((sum, each) => sum + each, 0) / 1e6;
     return {
       operations: writes,
+      writeOperations: writes,
+      writtenBytes: writes * 4096,
       operationsPerSecond: writes / seconds,
       mebibytesPerSecond: (samplesUs.length * options.commitBytes) / 2 ** 20 / seconds,
       latency: latencyOf(samplesUs),
@@ -47,6 +54,20 @@ export async function runBound(options: BoundOptions): Promise<RunFigures> {
   } finally {
     for (const path of paths) rmSync(path, { force: true });
   }
+}
+
+/** Both processes, joined by loopback; gives what the first printed. */
+async function runPair(
+  suffix: '' | '-echo',
+  paths: readonly [string, string],
+  parameters: readonly string[],
+): Promise<string> {
+  const { client, server } = await loopbackPair();
+  const [output] = await Promise.all([
+    runSite([`primary${suffix}`, paths[0], ...parameters], client),
+    runSite([`secondary${suffix}`, paths[1], ...parameters], server),
+  ]);
+  return output;
 }
 
 /** MiB/s of one file written in 1 MiB pieces one after the other, synced every 32 of them. */

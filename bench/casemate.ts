@@ -3,16 +3,22 @@
  * suite's volumes made through the HTTP API of the first site, which is therefore their primary.
  * Clients connect to that site's Unix socket.
  */
-import { TestPair, type TestSite } from '../test/support/pair.ts';
+import { freePorts, TestPair, type TestSite } from '../test/support/pair.ts';
 import { pollUntil } from '../test/support/poll.ts';
 import { differenceAtRest } from '../test/support/same-data.ts';
+import type { WatchedProcess } from './costs.ts';
+import { type MetricSums, sumMetrics } from './metrics-text.ts';
+import { DelayProxy } from './proxy/delay-proxy.ts';
 import { durabilities, type Target } from './target.ts';
 
 export const casemateName = 'Casemate';
+/** The same export over TCP instead of a Unix socket. */
+export const casemateTcpName = 'Casemate, clients over TCP';
 export const mainVolume = 'bench';
 
 const profileHookUrl = new URL('./profile-hook.js', import.meta.url).href;
 const createMs = 60_000;
+const scrapeMs = 10_000;
 const mebibyte = 2 ** 20;
 
 /** The limit of the daemons' memory for requests, which the memory job measures against. */
@@ -27,6 +33,8 @@ export interface CasemateOptions {
   readonly witness?: boolean;
   /** Where the daemons leave a CPU profile each when they end. */
   readonly profileDirectory?: string | undefined;
+  /** The sites reach each other through a proxy that can delay what it passes. */
+  readonly throughProxy?: boolean;
 }
 
 export interface VolumeOptions {
@@ -38,9 +46,11 @@ export interface VolumeOptions {
 export class CasematePair {
   readonly pair: TestPair;
   readonly #volumes: string[] = [];
+  readonly #proxy: DelayProxy | undefined;
 
-  private constructor(pair: TestPair) {
+  private constructor(pair: TestPair, proxy: DelayProxy | undefined) {
     this.pair = pair;
+    this.#proxy = proxy;
   }
 
   /** Both daemons run and are connected; there is no volume yet. */
@@ -56,19 +66,34 @@ export class CasematePair {
       log.push(`checkpointMs = ${checkpoint.everyMs}`);
       log.push(`checkpointBytes = ${checkpoint.everyBytes}`);
     }
+    const [viaA, viaB] = options.throughProxy === true ? await freePorts(2) : [];
+    const proxied = viaA !== undefined && viaB !== undefined;
     const pair = await TestPair.make({
       directory: options.directory,
       witness: options.witness === true,
       tables: { log, volumes: [`memoryBytesMax = ${memoryLimitBytes}`] },
+      ...(proxied ? { via: { a: viaA, b: viaB } } : {}),
     });
-    const made = new CasematePair(pair);
+    const proxy = proxied
+      ? await DelayProxy.start([
+          { listenPort: viaA, targetPort: pair.ports.b },
+          { listenPort: viaB, targetPort: pair.ports.a },
+        ])
+      : undefined;
+    const made = new CasematePair(pair, proxy);
     try {
       await withProfile(options.profileDirectory, () => pair.start());
     } catch (error) {
-      await pair.stop();
+      await made.stop();
       throw error;
     }
     return made;
+  }
+
+  /** The distance between the sites from now on, for a pair that was started through a proxy. */
+  async setRoundTrip(milliseconds: number): Promise<void> {
+    if (this.#proxy === undefined) throw new Error('this pair has no proxy between its sites');
+    await this.#proxy.setRoundTrip(milliseconds);
   }
 
   get sites(): readonly [TestSite, TestSite] {
@@ -96,8 +121,28 @@ export class CasematePair {
     return this.pair.a.unixUri(volume);
   }
 
-  processIds(): readonly number[] {
-    return this.sites.map(({ pid }) => pid);
+  /** The same volume over TCP. */
+  tcpUri(volume: string): string {
+    return this.pair.a.tcpUri(volume);
+  }
+
+  processes(): readonly WatchedProcess[] {
+    const [primary, secondary] = this.sites;
+    return [
+      { role: 'primary', pid: primary.pid },
+      { role: 'secondary', pid: secondary.pid },
+    ];
+  }
+
+  /** The metrics of both daemons, the primary's first. */
+  async scrape(): Promise<readonly MetricSums[]> {
+    const sums: MetricSums[] = [];
+    for (const { apiUrl } of this.sites) {
+      const answer = await fetch(`${apiUrl}/metrics`, { signal: AbortSignal.timeout(scrapeMs) });
+      if (!answer.ok) throw new Error(`no metrics from ${apiUrl}: ${answer.status}`);
+      sums.push(sumMetrics(await answer.text()));
+    }
+    return sums;
   }
 
   /** Waits until both sites have applied everything, ends both, and compares their data files. */
@@ -123,8 +168,9 @@ export class CasematePair {
     );
   }
 
-  stop(): Promise<void> {
-    return this.pair.stop();
+  async stop(): Promise<void> {
+    await this.pair.stop();
+    await this.#proxy?.stop();
   }
 
   /** The pair with its main volume as a target of the suite. */
@@ -134,11 +180,25 @@ export class CasematePair {
       copies: 2,
       durability: durabilities.everyCopy,
       uri: this.uri(mainVolume),
-      processIds: () => this.processIds(),
+      processes: () => this.processes(),
+      scrape: () => this.scrape(),
       finish: () => this.finish(),
       stop: () => this.stop(),
     };
   }
+}
+
+/** The pair's main volume over TCP, with the Unix socket's target as its owner. */
+export function tcpAlias(pair: CasematePair): Target {
+  const nothing = async (): Promise<undefined> => undefined;
+  return {
+    ...pair.asTarget(),
+    name: casemateTcpName,
+    alias: true,
+    uri: pair.tcpUri(mainVolume),
+    finish: nothing,
+    stop: nothing,
+  };
 }
 
 /** Daemons started meanwhile write a CPU profile into the directory when they end. */

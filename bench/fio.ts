@@ -8,7 +8,7 @@ import { type CommandResult, run } from '../test/support/run-command.ts';
 import { type Latency, latencyOf } from './statistics.ts';
 
 export interface Workload {
-  readonly pattern: 'randwrite' | 'randread' | 'write' | 'randrw';
+  readonly pattern: 'randwrite' | 'randread' | 'write' | 'read' | 'randrw';
   readonly blockBytes: number;
   /** Requests in flight on each export. */
   readonly depth: number;
@@ -21,6 +21,8 @@ export interface Workload {
 /** One run. Rates count reads and writes together; latencies are of writes if there are any. */
 export interface RunFigures {
   readonly operations: number;
+  readonly writeOperations: number;
+  readonly writtenBytes: number;
   readonly operationsPerSecond: number;
   readonly mebibytesPerSecond: number;
   readonly latency: Latency;
@@ -95,6 +97,7 @@ interface FioDirection {
   readonly total_ios: number;
   readonly iops: number;
   readonly bw_bytes: number;
+  readonly io_bytes: number;
   readonly clat_ns: { readonly max: number; readonly percentile?: Record<string, number> };
 }
 
@@ -130,6 +133,8 @@ function isFioDocument(value: unknown): value is { jobs: FioJob[] } {
 function figures({ read, write }: FioJob): RunFigures {
   return {
     operations: read.total_ios + write.total_ios,
+    writeOperations: write.total_ios,
+    writtenBytes: write.io_bytes,
     operationsPerSecond: read.iops + write.iops,
     mebibytesPerSecond: (read.bw_bytes + write.bw_bytes) / 2 ** 20,
     latency: directionLatency(write.total_ios > 0 ? write : read),

@@ -12,6 +12,27 @@ export interface SingleValue {
   readonly note: string;
 }
 
+/** A plot of figures that are no jobs' samples: over time, or over what grows. */
+export interface Plot {
+  readonly title: string;
+  readonly xTitle: string;
+  readonly yTitle: string;
+  /** The x axis has a logarithmic scale. */
+  readonly logarithmic: boolean;
+  readonly note: string;
+  /** Points by line, in the order in which they came. */
+  readonly lines: Readonly<Record<string, readonly (readonly [number, number])[]>>;
+}
+
+/** What a file of results holds of the figures. */
+export interface ResultsDocument {
+  readonly jobs: Readonly<Record<string, Readonly<Record<string, readonly Sample[]>>>>;
+  readonly values: Readonly<Record<string, SingleValue>>;
+  readonly plots: Readonly<Record<string, Plot>>;
+  readonly absent: readonly Absent[];
+  readonly problems: readonly string[];
+}
+
 export type SampleField = 'rate' | 'throughput' | 'cpu' | 'p50' | 'p99' | 'p999' | 'max';
 
 const fields: Record<SampleField, (sample: Sample) => number | undefined> = {
@@ -27,9 +48,25 @@ const fields: Record<SampleField, (sample: Sample) => number | undefined> = {
 export class Results {
   readonly #samples = new Map<string, Map<string, Sample[]>>();
   readonly #values = new Map<string, SingleValue>();
+  readonly #plots = new Map<string, Plot>();
   readonly absent: Absent[] = [];
   /** What went wrong: failed jobs, copies that differ. Empty after a good run. */
   readonly problems: string[] = [];
+
+  /** The results that a file holds. */
+  static from(document: ResultsDocument): Results {
+    const results = new Results();
+    for (const [job, byTarget] of Object.entries(document.jobs)) {
+      for (const [target, samples] of Object.entries(byTarget)) {
+        for (const sample of samples) results.add(job, target, sample);
+      }
+    }
+    for (const [name, value] of Object.entries(document.values)) results.setValue(name, value);
+    for (const [name, plot] of Object.entries(document.plots)) results.#plots.set(name, plot);
+    results.absent.push(...document.absent);
+    results.problems.push(...document.problems);
+    return results;
+  }
 
   add(job: string, target: string, sample: Sample): void {
     const byTarget = this.#samples.get(job) ?? new Map<string, Sample[]>();
@@ -49,6 +86,30 @@ export class Results {
     return [...this.#values.values()];
   }
 
+  /** Adds a point to a line of a plot, which the first of its points makes. */
+  addPoint(
+    name: string,
+    plot: Omit<Plot, 'lines'>,
+    point: { readonly line: string; readonly x: number; readonly y: number },
+  ): void {
+    const lines = this.#plots.get(name)?.lines ?? {};
+    const points = [...(lines[point.line] ?? []), [point.x, point.y] as const];
+    this.#plots.set(name, { ...plot, lines: { ...lines, [point.line]: points } });
+  }
+
+  get plots(): readonly Plot[] {
+    return [...this.#plots.values()];
+  }
+
+  /** Jobs that have samples, in the order they came. */
+  get jobNames(): readonly string[] {
+    return [...this.#samples.keys()];
+  }
+
+  samples(job: string, target: string): readonly Sample[] {
+    return this.#samples.get(job)?.get(target) ?? [];
+  }
+
   /** Targets that the job has samples of, in the order they came. */
   targetsOf(job: string): readonly string[] {
     return [...(this.#samples.get(job)?.keys() ?? [])];
@@ -56,27 +117,29 @@ export class Results {
 
   /** Median over the repetitions; undefined when the job was not run against the target. */
   median(job: string, target: string, field: SampleField): number | undefined {
-    return median(this.#column(job, target, field));
+    return median(this.repetitions(job, target, field));
   }
 
   spread(job: string, target: string, field: SampleField): number {
-    return spread(this.#column(job, target, field));
+    return spread(this.repetitions(job, target, field));
   }
 
-  #column(job: string, target: string, field: SampleField): number[] {
-    return (this.#samples.get(job)?.get(target) ?? [])
+  /** The figure in each repetition. */
+  repetitions(job: string, target: string, field: SampleField): number[] {
+    return this.samples(job, target)
       .map(fields[field])
       .filter((value) => value !== undefined);
   }
 
   /** Everything, for a file of results. */
-  toJSON(): object {
+  toJSON(): ResultsDocument {
     const samples = [...this.#samples].map(
       ([job, byTarget]) => [job, Object.fromEntries(byTarget)] as const,
     );
     return {
       jobs: Object.fromEntries(samples),
       values: Object.fromEntries(this.#values),
+      plots: Object.fromEntries(this.#plots),
       absent: this.absent,
       problems: this.problems,
     };

@@ -4,13 +4,15 @@
  * them with their copies compared.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { boundName, runBound, runSequential } from './bound.ts';
+import { type BoundName, runBound, runSequential } from './bound.ts';
 import { type CasematePair, casemateName, mainVolume } from './casemate.ts';
+import { withCosts } from './costed-run.ts';
 import { runFio } from './fio.ts';
 import type { Job, Sample } from './jobs.ts';
 import { nbdkitFile, nbdkitFileSynced } from './peers/nbdkit.ts';
 import { mirrorKinds, quorumKinds } from './peers/qemu.ts';
-import { cpuSeconds, hasCommand, memoryMiB } from './processes.ts';
+import { qemuNbdCached, qemuNbdSynced } from './peers/qemu-nbd.ts';
+import { hasCommand, memoryMiB } from './processes.ts';
 import type { Session } from './session.ts';
 import type { Target, TargetKind } from './target.ts';
 
@@ -21,7 +23,14 @@ const idleMs = 2000;
 /** Every peer that some job names, whether or not this machine has it. */
 export function peerKinds(session: Session, jobs: readonly Job[]): readonly TargetKind[] {
   const wanted = new Set(jobs.flatMap(({ targets }) => targets));
-  return [nbdkitFile, nbdkitFileSynced, ...quorumKinds, ...mirrorKinds].filter(
+  return [
+    nbdkitFile,
+    nbdkitFileSynced,
+    qemuNbdCached,
+    qemuNbdSynced,
+    ...quorumKinds,
+    ...mirrorKinds,
+  ].filter(
     ({ name }) => wanted.has(name) && (session.settings.tcpMirrors || !name.endsWith('tcp')),
   );
 }
@@ -63,6 +72,7 @@ export async function prepareCasemate(session: Session, pair: CasematePair): Pro
 /** Fills every export with random data, as fio's jobs expect it. */
 export async function fill(session: Session, targets: readonly Target[]): Promise<void> {
   for (const target of targets) {
+    if (target.alias === true) continue;
     session.progress(`filling ${target.name}`);
     await runFio({
       uris: [target.uri],
@@ -118,10 +128,9 @@ export async function runJobs(
     const taking = targets.filter(({ name }) => job.targets.includes(name));
     for (let round = 1; round <= session.settings.rounds; round += 1) {
       session.progress(`${job.title} (round ${round} of ${session.settings.rounds})`);
-      if (job.boundCommitBytes !== undefined) {
-        await runOnce(session, job, boundName, () =>
-          boundSample(session, job.boundCommitBytes ?? 0),
-        );
+      for (const name of job.bounds?.names ?? []) {
+        const commitBytes = job.bounds?.commitBytes ?? 0;
+        await runOnce(session, job, name, () => boundSample(session, name, commitBytes));
       }
       for (const target of taking) {
         await runOnce(session, job, target.name, () => sample(session, job, target));
@@ -151,13 +160,17 @@ async function runOnce(
   }
 }
 
-async function boundSample(session: Session, commitBytes: number): Promise<Sample> {
+async function boundSample(
+  session: Session,
+  name: BoundName,
+  commitBytes: number,
+): Promise<Sample> {
   const { directory, settings } = session;
-  const figures = await runBound({ directory, commitBytes, seconds: settings.seconds });
+  const figures = await runBound({ name, directory, commitBytes, seconds: settings.seconds });
   return { ...figures, cpuUsPerOperation: undefined };
 }
 
-/** One run of a job against a target, with the CPU time of the target's processes. */
+/** One run of a job against a target, with what it cost. */
 export async function sample(session: Session, job: Job, target: Target): Promise<Sample> {
   const run = () =>
     runFio({
@@ -167,12 +180,10 @@ export async function sample(session: Session, job: Job, target: Target): Promis
       seconds: session.settings.seconds * (job.longer ?? 1),
       directory: session.directory,
     });
-  const processIds = target.processIds();
-  const before = cpuSeconds(processIds);
-  const figures =
-    target.name === casemateName ? await session.profiles.during(job.name, run) : await run();
-  const used = cpuSeconds(processIds) - before;
-  return { ...figures, cpuUsPerOperation: (used * 1e6) / Math.max(1, figures.operations) };
+  return await withCosts(
+    target,
+    target.name === casemateName ? () => session.profiles.during(job.name, run) : run,
+  );
 }
 
 /** Ends the targets, each with its copies compared; differences are problems of the run. */

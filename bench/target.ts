@@ -1,4 +1,6 @@
 /** What is measured: Casemate itself or a peer that serves the same kind of NBD export. */
+import type { WatchedProcess } from './costs.ts';
+import type { MetricSums } from './metrics-text.ts';
 
 export const durabilities = {
   everyCopy: 'synced on every copy before the answer',
@@ -11,10 +13,14 @@ export interface Target {
   readonly name: string;
   readonly copies: 1 | 2;
   readonly durability: Durability;
+  /** Another address of an export that belongs to another target: neither filled nor compared. */
+  readonly alias?: true;
   /** The export, as libnbd is given it; its size is the suite's volume size. */
   readonly uri: string;
-  /** All server processes of the target, for their CPU time and memory. */
-  processIds(): readonly number[];
+  /** All server processes of the target, for their CPU time, disk writes and memory. */
+  processes(): readonly WatchedProcess[];
+  /** The metrics of Casemate's daemons now, the primary's first. */
+  scrape?(): Promise<readonly MetricSums[]>;
   /** Ends the target, then compares its copies at rest: the first difference in words. */
   finish(): Promise<string | undefined>;
   /** Ends the target however it is, without comparing. */

@@ -50,7 +50,7 @@ async function startNbdkit(
     copies: 1,
     durability: synced ? durabilities.everyCopy : durabilities.pageCache,
     uri: `nbd+unix:///?socket=${socketPath}`,
-    processIds: () => [server.pid],
+    processes: () => [{ role: 'nbdkit', pid: server.pid }],
     finish: async () => {
       await stop();
       return undefined;

@@ -86,7 +86,11 @@ async function startFront(
     copies: 2,
     durability: variant.cache === 'directsync' ? durabilities.everyCopy : durabilities.pageCache,
     uri: `nbd+unix:///disk?socket=${front.frontSocketPath}`,
-    processIds: () => front.servers.map(({ pid }) => pid),
+    processes: () =>
+      front.servers.map(({ pid }, index) => ({
+        role: index === 0 ? 'front' : `site ${index}`,
+        pid,
+      })),
     finish: async () => {
       await stop();
       return imagesDiffer(...images);

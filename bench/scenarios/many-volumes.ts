@@ -1,13 +1,17 @@
-/** 64 volumes with one request in flight each, against one volume with 64: what sharing costs. */
+/**
+ * 1, 8 and 64 volumes with one request in flight each, and one volume with 64: how cost grows with
+ * volumes, and what sharing one log costs. One fio process; each volume has a connection of its own.
+ */
 import { type CasematePair, casemateName, mainVolume } from '../casemate.ts';
+import { withCosts } from '../costed-run.ts';
 import { type RunFigures, runFio } from '../fio.ts';
-import { cpuSeconds } from '../processes.ts';
 import type { Session } from '../session.ts';
 
 const volumeCount = 64;
+const counts = [1, 8, volumeCount] as const;
 const mebibyte = 2 ** 20;
 
-/** Makes the volumes, writes each once in full, then lets the two loads take turns. */
+/** Makes the volumes, writes each once in full, then lets the loads take turns. */
 export async function measureManyVolumes(session: Session, pair: CasematePair): Promise<void> {
   session.progress(`${volumeCount} volumes at QD1 each, 1 volume at QD${volumeCount}`);
   const { quick, rounds, seconds, volumeBytes } = session.settings;
@@ -24,18 +28,18 @@ export async function measureManyVolumes(session: Session, pair: CasematePair): 
   });
   const record = async (job: string, run: () => Promise<RunFigures>): Promise<void> => {
     await session.settle();
-    const before = cpuSeconds(pair.processIds());
-    const figures = await session.profiles.during(job, run);
-    const used = cpuSeconds(pair.processIds()) - before;
-    const cpuUsPerOperation = (used * 1e6) / Math.max(1, figures.operations);
-    session.results.add(job, casemateName, { ...figures, cpuUsPerOperation });
-    session.progress(`  ${job}: ${Math.round(figures.operationsPerSecond)} IOPS`);
+    const sample = await withCosts(pair, () => session.profiles.during(job, run));
+    session.results.add(job, casemateName, sample);
+    session.progress(`  ${job}: ${Math.round(sample.operationsPerSecond)} IOPS`);
   };
   const workload = { pattern: 'randwrite', blockBytes: 4096 } as const;
   for (let round = 1; round <= rounds; round += 1) {
-    await record('volumes-64', () =>
-      runFio({ uris, workload: { ...workload, depth: 1 }, sizeBytes, seconds, directory }),
-    );
+    for (const count of counts) {
+      const some = { uris: uris.slice(0, count), sizeBytes, seconds, directory };
+      await record(`volumes-${count}`, () =>
+        runFio({ ...some, workload: { ...workload, depth: 1 } }),
+      );
+    }
     const main = { uris: [pair.uri(mainVolume)], sizeBytes: volumeBytes, seconds, directory };
     await record('volume-qd64', () =>
       runFio({ ...main, workload: { ...workload, depth: volumeCount } }),

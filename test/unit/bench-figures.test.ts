@@ -9,6 +9,8 @@ import { judge, type Mark } from '../../bench/targets.ts';
 
 const sample = (operationsPerSecond: number): Sample => ({
   operations: 1,
+  writeOperations: 1,
+  writtenBytes: 4096,
   operationsPerSecond,
   mebibytesPerSecond: 1,
   latency: { p50Us: 1, p99Us: 2, p999Us: 3, maxUs: 4 },
