@@ -1,9 +1,9 @@
 /**
  * One process of the physical limit (`bound.ts`), a program of its own:
  * `bound-site.js ROLE FILE COMMIT-BYTES SECONDS`, with the role `primary` or `secondary`, the same
- * with `-echo` (nothing is stored), `alone` (nothing is sent) or `sequential`. Standard input is the
- * connection between primary and secondary. All but the secondary print their samples, one number of
- * microseconds per commit, as JSON.
+ * with `-echo` (nothing is stored), `alone` (nothing is sent) or `sequential`. Standard input is
+ * the connection between primary and secondary. All but the secondary print their samples, one
+ * number of microseconds per commit, as JSON.
  */
 import { closeSync, fdatasyncSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 

@@ -3,17 +3,16 @@
  * suite's volumes made through the HTTP API of the first site, which is therefore their primary.
  * Clients connect to that site's Unix socket.
  */
+import type { GroupStatus } from '../daemon/site-status.ts';
 import { freePorts, TestPair, type TestSite } from '../test/support/pair.ts';
 import { pollUntil } from '../test/support/poll.ts';
 import { differenceAtRest } from '../test/support/same-data.ts';
+import { casemateName, casemateTcpName } from './casemate-names.ts';
 import type { WatchedProcess } from './costs.ts';
 import { type MetricSums, sumMetrics } from './metrics-text.ts';
 import { DelayProxy } from './proxy/delay-proxy.ts';
 import { durabilities, type Target } from './target.ts';
 
-export const casemateName = 'Casemate';
-/** The same export over TCP instead of a Unix socket. */
-export const casemateTcpName = 'Casemate, clients over TCP';
 export const mainVolume = 'bench';
 
 const profileHookUrl = new URL('./profile-hook.js', import.meta.url).href;
@@ -45,7 +44,6 @@ export interface VolumeOptions {
 
 export class CasematePair {
   readonly pair: TestPair;
-  readonly #volumes: string[] = [];
   readonly #proxy: DelayProxy | undefined;
 
   private constructor(pair: TestPair, proxy: DelayProxy | undefined) {
@@ -57,7 +55,7 @@ export class CasematePair {
   static async start(options: CasemateOptions): Promise<CasematePair> {
     const log = [
       `sizeBytes = ${options.logBytes}`,
-      `segmentBytes = ${Math.min(64 * mebibyte, options.logBytes / 16)}`,
+      `segmentBytes = ${Math.max(16 * mebibyte, Math.min(64 * mebibyte, options.logBytes / 16))}`,
     ];
     const { checkpoint } = options;
     if (checkpoint === undefined) {
@@ -113,7 +111,6 @@ export class CasematePair {
       signal: AbortSignal.timeout(createMs),
     });
     if (!response.ok) throw new Error(`volume ${options.name}: ${await response.text()}`);
-    this.#volumes.push(options.name);
     await this.pair.inSync(options.name);
   }
 
@@ -145,27 +142,25 @@ export class CasematePair {
     return sums;
   }
 
+  /** Waits until both sites have applied everything that clients were told is written. */
+  async settled(): Promise<void> {
+    await pollUntil('both sites have applied everything', async () => {
+      const [a, b] = await Promise.all([this.pair.a.status(), this.pair.b.status()]);
+      return a.groups.every((group) => {
+        const other = b.groups.find(({ id }) => id === group.id);
+        return other !== undefined && sameAndApplied(group, other);
+      });
+    });
+  }
+
   /** Waits until both sites have applied everything, ends both, and compares their data files. */
   async finish(): Promise<string | undefined> {
     try {
-      for (const volume of this.#volumes) {
-        await pollUntil(`both sites have applied all of ${volume}`, () => this.#applied(volume));
-      }
+      await this.settled();
     } finally {
       await this.stop();
     }
     return differenceAtRest(this.pair.a, this.pair.b);
-  }
-
-  async #applied(volume: string): Promise<boolean> {
-    const [a, b] = [await this.pair.a.group(volume), await this.pair.b.group(volume)];
-    const { sequence, digest } = a.end;
-    return (
-      sequence === b.end.sequence &&
-      digest === b.end.digest &&
-      a.applied === sequence &&
-      b.applied === sequence
-    );
   }
 
   async stop(): Promise<void> {
@@ -181,11 +176,22 @@ export class CasematePair {
       durability: durabilities.everyCopy,
       uri: this.uri(mainVolume),
       processes: () => this.processes(),
+      settled: () => this.settled(),
       scrape: () => this.scrape(),
       finish: () => this.finish(),
       stop: () => this.stop(),
     };
   }
+}
+
+function sameAndApplied(a: GroupStatus, b: GroupStatus): boolean {
+  const { sequence, digest } = a.end;
+  return (
+    sequence === b.end.sequence &&
+    digest === b.end.digest &&
+    a.applied === sequence &&
+    b.applied === sequence
+  );
 }
 
 /** The pair's main volume over TCP, with the Unix socket's target as its owner. */

@@ -1,9 +1,8 @@
 /**
- * What a run of a job costs besides time: CPU, disk writes and memory of each server process, from
- * /proc; and for Casemate, from its own metrics, syncs, the split of a write's latency and the
- * delay of its event loops. Read before and after a run, never during it.
+ * What a run of a job costs besides time: CPU and memory of each server process, from /proc; what
+ * was written to the disk; and for Casemate, from its own metrics, syncs, the split of a write's
+ * latency and the delay of its event loops. Read before and after a run, never during it.
  */
-import { readFileSync } from 'node:fs';
 import type { RunFigures } from './fio.ts';
 import { growth, type MetricSums, meanBetween } from './metrics-text.ts';
 import { cpuSeconds, memoryMiB } from './processes.ts';
@@ -31,7 +30,7 @@ export interface Costs {
   readonly cpuUsPerOperation: Readonly<Record<string, number>>;
   /** Resident memory by process at the end of the run. */
   readonly memoryMiB: Readonly<Record<string, number>>;
-  /** Bytes that the processes caused to be written, per byte of acknowledged writes. */
+  /** Bytes written to the disk, by whomever, per byte of acknowledged writes. */
   readonly diskBytesPerByte: number | undefined;
   /** Syncs of both sites' logs per acknowledged write. */
   readonly syncsPerWrite: number | undefined;
@@ -44,19 +43,12 @@ export interface Costs {
 
 interface ProcessReading {
   readonly cpuSeconds: number;
-  readonly diskBytes: number;
 }
 
 export interface Reading {
   readonly processes: readonly (WatchedProcess & ProcessReading)[];
   /** Of each daemon, the primary's first; empty for peers. */
   readonly metrics: readonly MetricSums[];
-}
-
-/** Bytes that a process has caused to be written to storage so far (proc(5), `write_bytes`). */
-export function diskBytesWritten(pid: number): number {
-  const text = readFileSync(`/proc/${pid}/io`, 'latin1');
-  return Number(/^write_bytes: (\d+)/m.exec(text)?.[1] ?? 0);
 }
 
 /** Looks at the processes now. `scrape` gives the metrics of Casemate's daemons. */
@@ -68,7 +60,6 @@ export async function read(
     processes: processes.map((each) => ({
       ...each,
       cpuSeconds: cpuSeconds([each.pid]),
-      diskBytes: diskBytesWritten(each.pid),
     })),
     metrics: (await scrape?.()) ?? [],
   };
@@ -81,24 +72,27 @@ export function cpuUsPerOperation(before: Reading, after: Reading, operations: n
   return ((sum(after) - sum(before)) * 1e6) / Math.max(1, operations);
 }
 
-/** The costs of what was done between two readings. */
-export function costsBetween(before: Reading, after: Reading, figures: RunFigures): Costs {
+/** The costs of what was done between two readings, in which so much was written to the disk. */
+export function costsBetween(
+  before: Reading,
+  after: Reading,
+  figures: RunFigures & { readonly diskBytes: number | undefined },
+): Costs {
   const cpu: Record<string, number> = {};
   const memory: Record<string, number> = {};
-  let diskBytes = 0;
   after.processes.forEach((each, index) => {
     const earlier = before.processes[index];
     if (earlier === undefined || earlier.pid !== each.pid) return;
     const operations = Math.max(1, figures.operations);
     cpu[each.role] = ((each.cpuSeconds - earlier.cpuSeconds) * 1e6) / operations;
     memory[each.role] = memoryMiB(each.pid).nowMiB;
-    diskBytes += each.diskBytes - earlier.diskBytes;
   });
-  const { writtenBytes } = figures;
+  const { diskBytes, writtenBytes } = figures;
   return {
     cpuUsPerOperation: cpu,
     memoryMiB: memory,
-    diskBytesPerByte: writtenBytes > 0 ? diskBytes / writtenBytes : undefined,
+    diskBytesPerByte:
+      diskBytes !== undefined && writtenBytes > 0 ? diskBytes / writtenBytes : undefined,
     ...casemateCosts(before.metrics, after.metrics, figures),
   };
 }

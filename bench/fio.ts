@@ -50,7 +50,7 @@ let runs = 0;
 export async function runFio(options: FioOptions): Promise<RunFigures> {
   runs += 1;
   const outputPath = join(options.directory, `fio-${runs}.json`);
-  const limitSeconds = String((options.seconds ?? fillSeconds) + graceSeconds);
+  const limitSeconds = String(Math.ceil(options.seconds ?? fillSeconds) + graceSeconds);
   const result = await run('timeout', [
     '--foreground',
     '--kill-after=5',
@@ -86,7 +86,7 @@ function fioParameters(options: FioOptions, outputPath: string): string[] {
   if (workload.flushEach === true) global.push('--fsync=1');
   if (workload.readPercent !== undefined) global.push(`--rwmixread=${workload.readPercent}`);
   if (seconds === undefined) global.push('--refill_buffers');
-  else global.push('--time_based', `--runtime=${seconds}`);
+  else global.push('--time_based', `--runtime=${Math.round(seconds * 1000)}ms`);
   return [
     ...global,
     ...options.uris.flatMap((uri, index) => [`--name=export-${index}`, `--uri=${uri}`]),

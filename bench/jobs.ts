@@ -1,7 +1,7 @@
 /** The jobs that fio runs, and which targets each is run against. */
 
 import { type BoundName, bareSyncName, boundName, roundTripName } from './bound.ts';
-import { casemateName, casemateTcpName } from './casemate.ts';
+import { casemateName, casemateTcpName } from './casemate-names.ts';
 import type { Costs } from './costs.ts';
 import type { RunFigures, Workload } from './fio.ts';
 import { nbdkitFile, nbdkitFileSynced } from './peers/nbdkit.ts';
@@ -16,7 +16,9 @@ export interface Job {
   readonly targets: readonly string[];
   /** Runs so much longer than the others, because it has to span checkpoints. */
   readonly longer?: number;
-  /** Bounds that are measured beside the targets, and the bytes that one commit of theirs writes. */
+  /**
+   * Bounds that are measured beside the targets, and the bytes that one commit of theirs writes.
+   */
   readonly bounds?: { readonly names: readonly BoundName[]; readonly commitBytes: number };
   /** A point of a curve: left out of quick runs unless it is a job in its own right. */
   readonly sweep?: SweepPoint;
@@ -47,7 +49,7 @@ export const sameDurabilityMirrors = links.map((link) => quorumName({ cache: 'di
 export const mirrors = [...variants.map(quorumName), ...variants.map(mirrorName)];
 
 /** Mirrors without waits for delayed acknowledgements, which stand for their kind in curves. */
-const steadyMirrors = [
+export const steadyMirrors = [
   quorumName({ cache: 'directsync', link: 'unix' }),
   mirrorName({ cache: 'directsync', link: 'unix' }),
 ];

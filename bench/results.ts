@@ -1,7 +1,7 @@
 /** What a run of the suite has found: samples by job and target, single values, absences. */
 import type { Sample } from './jobs.ts';
 import { median, spread } from './statistics.ts';
-import type { Absent } from './target.ts';
+import type { Absent, Durability } from './target.ts';
 
 /** A figure that is not a rate of fio's. */
 export interface SingleValue {
@@ -24,8 +24,15 @@ export interface Plot {
   readonly lines: Readonly<Record<string, readonly (readonly [number, number])[]>>;
 }
 
+/** What a target's figures have to be judged by. */
+export interface TargetFacts {
+  readonly copies: number;
+  readonly durability: Durability;
+}
+
 /** What a file of results holds of the figures. */
 export interface ResultsDocument {
+  readonly targets: Readonly<Record<string, TargetFacts>>;
   readonly jobs: Readonly<Record<string, Readonly<Record<string, readonly Sample[]>>>>;
   readonly values: Readonly<Record<string, SingleValue>>;
   readonly plots: Readonly<Record<string, Plot>>;
@@ -49,6 +56,7 @@ export class Results {
   readonly #samples = new Map<string, Map<string, Sample[]>>();
   readonly #values = new Map<string, SingleValue>();
   readonly #plots = new Map<string, Plot>();
+  readonly #targets = new Map<string, TargetFacts>();
   readonly absent: Absent[] = [];
   /** What went wrong: failed jobs, copies that differ. Empty after a good run. */
   readonly problems: string[] = [];
@@ -56,6 +64,7 @@ export class Results {
   /** The results that a file holds. */
   static from(document: ResultsDocument): Results {
     const results = new Results();
+    for (const [name, facts] of Object.entries(document.targets)) results.setTarget(name, facts);
     for (const [job, byTarget] of Object.entries(document.jobs)) {
       for (const [target, samples] of Object.entries(byTarget)) {
         for (const sample of samples) results.add(job, target, sample);
@@ -72,6 +81,15 @@ export class Results {
     const byTarget = this.#samples.get(job) ?? new Map<string, Sample[]>();
     this.#samples.set(job, byTarget);
     byTarget.set(target, [...(byTarget.get(target) ?? []), sample]);
+  }
+
+  setTarget(name: string, { copies, durability }: TargetFacts): void {
+    this.#targets.set(name, { copies, durability });
+  }
+
+  /** Undefined for the bounds, which serve nobody. */
+  target(name: string): TargetFacts | undefined {
+    return this.#targets.get(name);
   }
 
   setValue(name: string, value: SingleValue): void {
@@ -131,12 +149,31 @@ export class Results {
       .filter((value) => value !== undefined);
   }
 
+  /** The samples of each round of repetitions by themselves. */
+  rounds(): Results[] {
+    const all = [...this.#samples.values()].flatMap((byTarget) => [...byTarget.values()]);
+    const count = Math.max(0, ...all.map((samples) => samples.length));
+    return Array.from({ length: count }, (_, index) => this.#round(index));
+  }
+
+  #round(index: number): Results {
+    const round = new Results();
+    for (const [job, byTarget] of this.#samples) {
+      for (const [target, samples] of byTarget) {
+        const sample = samples[index];
+        if (sample !== undefined) round.add(job, target, sample);
+      }
+    }
+    return round;
+  }
+
   /** Everything, for a file of results. */
   toJSON(): ResultsDocument {
     const samples = [...this.#samples].map(
       ([job, byTarget]) => [job, Object.fromEntries(byTarget)] as const,
     );
     return {
+      targets: Object.fromEntries(this.#targets),
       jobs: Object.fromEntries(samples),
       values: Object.fromEntries(this.#values),
       plots: Object.fromEntries(this.#plots),

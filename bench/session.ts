@@ -6,17 +6,26 @@ import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../test/support/run-command.ts';
 import { type CasemateOptions, CasematePair } from './casemate.ts';
+import { DiskTraffic } from './disk-traffic.ts';
+import type { Sample } from './jobs.ts';
 import { Profiles } from './profile.ts';
 import { Results } from './results.ts';
 import { type Settings, UsageError } from './settings.ts';
+import { formatNumber } from './table.ts';
+
+const nameWidth = 36;
 
 export class Session {
   readonly settings: Settings;
   readonly results = new Results();
   readonly profiles = new Profiles();
   readonly directory: string;
+  readonly traffic: DiskTraffic;
   readonly #toStop = new Set<{ stop(): Promise<void> }>();
+  readonly #startedMs = performance.now();
   #directories = 0;
+  #planned = 0;
+  #done = 0;
 
   /** Makes the scratch directory. Throws UsageError when the disk has too little room. */
   constructor(settings: Settings, neededBytes: number) {
@@ -29,10 +38,39 @@ export class Session {
       );
     }
     this.directory = mkdtempSync(join(settings.directory, 'casemate-bench-'));
+    this.traffic = new DiskTraffic(this.directory);
+  }
+
+  /** So many runs are to come, for `progressRow` to count. */
+  plan(runs: number): void {
+    this.#planned = runs;
+    this.#done = 0;
   }
 
   progress(text: string): void {
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`[${this.#elapsed()}] ${text}\n`);
+  }
+
+  /** One line of a table that grows while the suite runs. */
+  progressRow(name: string, { operationsPerSecond, latency, ...figures }: Sample): void {
+    this.#done += 1;
+    const count = this.#planned === 0 ? '' : `${this.#done}/${this.#planned}`;
+    const cell = (value: number | undefined, width: number): string =>
+      formatNumber(value).padStart(width);
+    this.progress(
+      `${count.padStart(8)} ${name.padEnd(nameWidth)}${cell(operationsPerSecond, 8)} IOPS` +
+        `${cell(figures.mebibytesPerSecond, 7)} MiB/s${cell(latency.p50Us, 8)} µs p50` +
+        `${cell(latency.p99Us, 8)} µs p99${cell(figures.cpuUsPerOperation, 8)} µs CPU`,
+    );
+  }
+
+  #elapsed(): string {
+    const seconds = Math.round((performance.now() - this.#startedMs) / 1000);
+    return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`.padStart(6);
+  }
+
+  get elapsedSeconds(): number {
+    return Math.round((performance.now() - this.#startedMs) / 1000);
   }
 
   /** A new directory for one target or pair; its name is short, as sockets go into it. */

@@ -20,7 +20,16 @@ export interface Settings {
   readonly profile: boolean;
   /** Casemate and the physical limit only. */
   readonly alone: boolean;
+  /** How long the soak goes on. */
+  readonly minutes: number;
 }
+
+/** What the program is asked to do. */
+export type Command =
+  | { readonly kind: 'help' | 'list' }
+  | { readonly kind: 'compare'; readonly before: string; readonly after: string }
+  | { readonly kind: 'report'; readonly path: string }
+  | { readonly kind: 'run'; readonly settings: Settings };
 
 /** What was asked for cannot be done; the message says what to do. */
 export class UsageError extends Error {
@@ -29,15 +38,23 @@ export class UsageError extends Error {
 
 export const usage = `Usage: npm run bench -- [NAMES] [OPTIONS]
 
-NAMES are jobs (all but the micro-benchmarks by default); --list shows them.
+       npm run bench -- soak --minutes N
+       npm run bench -- --compare A.json B.json
+       npm run bench -- --report A.json
 
-  --quick           small volume, one short round, mirrors over Unix sockets only; under 3 minutes
-  --seconds N       time of one run (3; quick: 1)
+NAMES are jobs (by default all but the soak); --list shows them.
+
+  --quick           small volume, one short round, no curves, mirrors over Unix sockets only;
+                    under 3 minutes
+  --seconds N       time of one run (3; quick: 0.7)
   --rounds N        repetitions of each job, targets taking turns (3; quick: 1)
-  --json FILE       where the figures go (results/<time>.json)
+  --json FILE       where the figures go (results/<time>.json), and the HTML report beside them
   --directory DIR   where volumes and logs go; on the disk to be measured (the system's temporary one)
   --profile         CPU profile of both daemons: the functions with most self time, by job
   --alone           no peers: Casemate and the physical limit only
+  --minutes N       length of the soak: a mixed load, and every so often a site that is killed (10)
+  --compare A B     no run: the ratios of two earlier ones, and which are larger than the noise
+  --report A        no run: the HTML report of an earlier one, made anew
   --list            names of jobs
   --help            this text
 `;
@@ -45,6 +62,7 @@ NAMES are jobs (all but the micro-benchmarks by default); --list shows them.
 const gibibyte = 2 ** 30;
 const secondsMax = 600;
 const roundsMax = 100;
+const minutesMax = 7 * 24 * 60;
 
 function positive(
   text: string | undefined,
@@ -58,13 +76,33 @@ function positive(
 }
 
 /** Reads the arguments; `known` are the names that exist. Throws UsageError. */
-export function parseSettings(
-  parameters: readonly string[],
-  known: readonly string[],
-): Settings | 'help' | 'list' {
+export function parseCommand(parameters: readonly string[], known: readonly string[]): Command {
   const { values, positionals } = parse(parameters);
-  if (values.help === true) return 'help';
-  if (values.list === true) return 'list';
+  if (values.help === true) return { kind: 'help' };
+  if (values.list === true) return { kind: 'list' };
+  const [first, second, ...more] = positionals;
+  if (values.compare === true) {
+    if (first === undefined || second === undefined || more.length > 0) {
+      throw new UsageError('--compare takes two files of results: the earlier run, the later one');
+    }
+    return { kind: 'compare', before: resolve(first), after: resolve(second) };
+  }
+  if (values.report === true) {
+    if (first === undefined || second !== undefined) {
+      throw new UsageError('--report takes one file of results');
+    }
+    return { kind: 'report', path: resolve(first) };
+  }
+  return { kind: 'run', settings: toSettings(values, positionals, known) };
+}
+
+type Values = ReturnType<typeof parse>['values'];
+
+function toSettings(
+  values: Values,
+  positionals: readonly string[],
+  known: readonly string[],
+): Settings {
   for (const name of positionals) {
     if (!known.includes(name)) {
       throw new UsageError(`there is no job "${name}"; there are: ${known.join(', ')}`);
@@ -74,7 +112,7 @@ export function parseSettings(
   return {
     names: positionals,
     quick,
-    seconds: positive(values.seconds, '--seconds', { standard: quick ? 1 : 3, max: secondsMax }),
+    seconds: positive(values.seconds, '--seconds', { standard: quick ? 0.7 : 3, max: secondsMax }),
     rounds: positive(values.rounds, '--rounds', { standard: quick ? 1 : 3, max: roundsMax }),
     volumeBytes: quick ? gibibyte / 4 : gibibyte,
     logBytes: quick ? gibibyte / 2 : gibibyte,
@@ -83,6 +121,7 @@ export function parseSettings(
     jsonPath: values.json === undefined ? undefined : resolve(values.json),
     profile: values.profile === true,
     alone: values.alone === true,
+    minutes: positive(values.minutes, '--minutes', { standard: 10, max: minutesMax }),
   };
 }
 
@@ -99,6 +138,9 @@ function parse(parameters: readonly string[]) {
         directory: { type: 'string' },
         profile: { type: 'boolean' },
         alone: { type: 'boolean' },
+        minutes: { type: 'string' },
+        compare: { type: 'boolean' },
+        report: { type: 'boolean' },
         list: { type: 'boolean' },
         help: { type: 'boolean' },
       },

@@ -5,7 +5,8 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type BoundName, runBound, runSequential } from './bound.ts';
-import { type CasematePair, casemateName, mainVolume } from './casemate.ts';
+import { type CasematePair, mainVolume } from './casemate.ts';
+import { casemateName, casemateTcpName } from './casemate-names.ts';
 import { withCosts } from './costed-run.ts';
 import { runFio } from './fio.ts';
 import type { Job, Sample } from './jobs.ts';
@@ -95,12 +96,13 @@ const warmUpLoads = [
 /** What the jobs do most, so that they find compiled code. */
 export async function warmUp(session: Session, { name, uri }: Target): Promise<void> {
   session.progress(`warming up ${name}`);
+  const part = session.settings.quick ? 0.5 : 1;
   for (const { pattern, depth, seconds } of warmUpLoads) {
     await runFio({
       uris: [uri],
       workload: { pattern, blockBytes: 4096, depth },
       sizeBytes: session.settings.volumeBytes,
-      seconds,
+      seconds: seconds * part,
       directory: session.directory,
     });
   }
@@ -124,10 +126,17 @@ export async function runJobs(
   jobs: readonly Job[],
   targets: readonly Target[],
 ): Promise<void> {
-  for (const job of jobs) {
-    const taking = targets.filter(({ name }) => job.targets.includes(name));
-    for (let round = 1; round <= session.settings.rounds; round += 1) {
-      session.progress(`${job.title} (round ${round} of ${session.settings.rounds})`);
+  const { quick, rounds } = session.settings;
+  const plan = jobs.map((job) => ({ job, taking: takingPart(job, targets, quick) }));
+  session.plan(
+    plan.reduce(
+      (sum, { job, taking }) => sum + rounds * (taking.length + (job.bounds?.names.length ?? 0)),
+      0,
+    ),
+  );
+  for (const { job, taking } of plan) {
+    for (let round = 1; round <= rounds; round += 1) {
+      session.progress(`${job.title} (round ${round} of ${rounds})`);
       for (const name of job.bounds?.names ?? []) {
         const commitBytes = job.bounds?.commitBytes ?? 0;
         await runOnce(session, job, name, () => boundSample(session, name, commitBytes));
@@ -139,6 +148,17 @@ export async function runJobs(
   }
 }
 
+/** In quick runs some targets take part only where single requests are measured. */
+function takingPart(job: Job, targets: readonly Target[], quick: boolean): Target[] {
+  return targets.filter(
+    ({ name }) =>
+      job.targets.includes(name) &&
+      !(quick && job.workload.depth > 1 && leftOutWhenQuick.includes(name)),
+  );
+}
+
+const leftOutWhenQuick = [casemateTcpName, qemuNbdCached.name, qemuNbdSynced.name];
+
 async function runOnce(
   session: Session,
   job: Job,
@@ -149,12 +169,7 @@ async function runOnce(
   try {
     const found = await measure();
     session.results.add(job.name, target, found);
-    const cpu = found.cpuUsPerOperation;
-    session.progress(
-      `  ${target}: ${Math.round(found.operationsPerSecond)} IOPS, ` +
-        `${Math.round(found.mebibytesPerSecond)} MiB/s, p50 ${Math.round(found.latency.p50Us)} µs` +
-        (cpu === undefined ? '' : `, CPU ${Math.round(cpu)} µs`),
-    );
+    session.progressRow(target, found);
   } catch (error) {
     session.problem(`${job.name}, ${target}: ${error instanceof Error ? error.message : error}`);
   }
@@ -181,6 +196,7 @@ export async function sample(session: Session, job: Job, target: Target): Promis
       directory: session.directory,
     });
   return await withCosts(
+    session,
     target,
     target.name === casemateName ? () => session.profiles.during(job.name, run) : run,
   );

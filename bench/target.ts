@@ -19,6 +19,8 @@ export interface Target {
   readonly uri: string;
   /** All server processes of the target, for their CPU time, disk writes and memory. */
   processes(): readonly WatchedProcess[];
+  /** Resolves when nothing is left to be done in the background for what was acknowledged. */
+  settled?(): Promise<void>;
   /** The metrics of Casemate's daemons now, the primary's first. */
   scrape?(): Promise<readonly MetricSums[]>;
   /** Ends the target, then compares its copies at rest: the first difference in words. */

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sets up whatever is missing on this machine and nothing that is there: compilers, npm packages,
-# the build. With --test also the NBD clients, file system tools and promtool that the tests use.
+# the build. With --test also the NBD clients, file system tools and promtool that the tests use; with
+# --bench the load generator and the peers of the benchmarks.
 #
 # Downloads come from the Debian archive and the npm registry only. Install scripts of npm packages
 # never run: the one package without a binary for this Node inside it (better-sqlite3) is compiled
@@ -20,7 +21,7 @@ fail() {
 }
 
 usage() {
-  printf 'Usage: deploy/set-up.sh [--test]\n' >&2
+  printf 'Usage: deploy/set-up.sh [--test | --bench]\n' >&2
   exit 2
 }
 
@@ -39,6 +40,10 @@ prometheus promtool
 etcd-server etcd
 openssl openssl
 iproute2 ip'
+bench_packages='fio fio
+nbdkit nbdkit
+qemu-utils qemu-nbd
+qemu-system-common qemu-storage-daemon'
 
 # Prints the packages of a list whose command is not on this machine.
 missing_of() {
@@ -109,6 +114,13 @@ set_up_packages() {
   if [ "$1" = test ]; then
     missing="$missing$(missing_of "$test_packages")"
     /usr/bin/python3 -c 'import nbd' 2>/dev/null || missing="$missing python3-libnbd"
+  elif [ "$1" = bench ]; then
+    missing="$missing$(missing_of "$bench_packages")"
+  fi
+  # Benchmarks go on without a peer that is missing, and say so.
+  if [ "$1" = bench ] && [ -n "$missing" ] && [ "$(id -u)" -ne 0 ] && modules_are_current; then
+    say "not root, so not installed: $missing"
+    return
   fi
   # The names are split into words on purpose.
   # shellcheck disable=SC2086
@@ -191,6 +203,7 @@ purpose='run'
 case "$#:${1-}" in
 0:) ;;
 1:--test) purpose='test' ;;
+1:--bench) purpose='bench' ;;
 *) usage ;;
 esac
 

@@ -1,9 +1,9 @@
 /** CRC32C as the write path uses it: computed where a write enters, verified at every hop (I7). */
 import { randomBytes } from 'node:crypto';
 import { checksumPieces, crc32c, verifyPieces } from '../../wal/checksum.ts';
-import { type MicroFigure, time } from './repeat.ts';
+import type { MicroContext, MicroFigure } from './repeat.ts';
 
-export function measureChecksums(): MicroFigure[] {
+export async function measureChecksums({ time }: MicroContext): Promise<MicroFigure[]> {
   const block = randomBytes(4096);
   const large = randomBytes(2 ** 20);
   const chunks = Array.from({ length: 16 }, (_, index) =>

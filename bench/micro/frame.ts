@@ -3,20 +3,25 @@ import { randomBytes } from 'node:crypto';
 import { checksumPieces } from '../../wal/checksum.ts';
 import { emptyHistoryDigest, type LogRecord, recordKind } from '../../wal/frame.ts';
 import { decodeFrame, decodeFrameHead, encodeFrame } from '../../wal/frame-format.ts';
-import { type MicroFigure, time } from './repeat.ts';
+import type { MicroContext, MicroFigure } from './repeat.ts';
 
 const groupId = 'a1'.repeat(16);
 const epochId = 'b2'.repeat(16);
 
-export function measureFrames(): MicroFigure[] {
+export async function measureFrames({ time }: MicroContext): Promise<MicroFigure[]> {
   return [
-    ...measure('1 x 4 KiB', 1, 4096),
-    ...measure('32 x 4 KiB', 32, 4096),
-    ...measure('8 x 1 MiB', 8, 2 ** 20),
+    ...measure(time, '1 x 4 KiB', 1, 4096),
+    ...measure(time, '32 x 4 KiB', 32, 4096),
+    ...measure(time, '8 x 1 MiB', 8, 2 ** 20),
   ];
 }
 
-function measure(name: string, count: number, lengthBytes: number): MicroFigure[] {
+function measure(
+  time: MicroContext['time'],
+  name: string,
+  count: number,
+  lengthBytes: number,
+): MicroFigure[] {
   const content = {
     groupId,
     epoch: 3,

@@ -12,35 +12,40 @@ import { encodeFrame } from '../../wal/frame-format.ts';
 import { type Appender, Log, type LogEntry } from '../../wal/log.ts';
 import { SystemDisk } from '../../wal/system-disk.ts';
 import { latencyOf } from '../statistics.ts';
-import type { MicroFigure } from './repeat.ts';
+import type { MicroContext, MicroFigure } from './repeat.ts';
 
 const groupId = 'a1'.repeat(16);
 const epochId = 'b2'.repeat(16);
 const storeId = 'c3'.repeat(16);
 const mebibyte = 2 ** 20;
-const commits = 2000;
 const warmUpCommits = 200;
 
 /** One figure per frame size: the median time from handing over a frame to its being durable. */
-export async function measureLog(directory: string): Promise<MicroFigure[]> {
+export async function measureLog({ directory, quick }: MicroContext): Promise<MicroFigure[]> {
   const figures: MicroFigure[] = [];
-  for (const writes of [1, 32, 128]) figures.push(await measure(directory, writes));
+  const commits = quick ? 500 : 2000;
+  for (const writes of [1, 32, 128]) figures.push(await measure(directory, writes, commits));
   return figures;
 }
 
-async function measure(parent: string, writes: number): Promise<MicroFigure> {
-  const directory = mkdtempSync(join(parent, 'casemate-bench-log-'));
+/** A log of this store in the directory, made or recovered, with room for half a gibibyte. */
+export function openLog(directory: string): ReturnType<typeof Log.open> {
+  return Log.open({
+    disk: new SystemDisk(),
+    directory: join(directory, 'log'),
+    storeId,
+    marks: new Map(),
+    segmentSizeBytes: 64 * mebibyte,
+    sizeBytesMax: 512 * mebibyte,
+    commitBytesMax: 4 * mebibyte,
+    nowMs: () => performance.now(),
+  });
+}
+
+async function measure(parent: string, writes: number, commits: number): Promise<MicroFigure> {
+  const directory = mkdtempSync(join(parent, 'log-'));
   try {
-    const { log } = await Log.open({
-      disk: new SystemDisk(),
-      directory: join(directory, 'log'),
-      storeId,
-      marks: new Map(),
-      segmentSizeBytes: 64 * mebibyte,
-      sizeBytesMax: 512 * mebibyte,
-      commitBytesMax: 4 * mebibyte,
-      nowMs: () => performance.now(),
-    });
+    const { log } = await openLog(directory);
     const client = new LogClient(log, writes);
     for (let count = 0; count < warmUpCommits; count += 1) await client.commit();
     const samplesUs: number[] = [];
@@ -61,15 +66,18 @@ async function measure(parent: string, writes: number): Promise<MicroFigure> {
 }
 
 /** A group whose next frame is formed when it is asked for, and freed once it is durable. */
-class LogClient implements Appender {
+export class LogClient implements Appender {
   readonly groupId = groupId;
   readonly #log: Log;
   readonly #records: readonly LogRecord[];
+  readonly #keeps: boolean;
   #pending: (() => void) | undefined;
   #end = { sequence: 0, digest: emptyHistoryDigest };
 
-  constructor(log: Log, writes: number) {
+  /** With `keeps` nothing is freed: everything is there to be recovered. */
+  constructor(log: Log, writes: number, keeps = false) {
     this.#log = log;
+    this.#keeps = keeps;
     this.#records = Array.from({ length: writes }, (_, index) => write(index));
   }
 
@@ -100,7 +108,7 @@ class LogClient implements Appender {
     const done = this.#pending;
     this.#pending = undefined;
     const { sequence } = this.#end;
-    this.#log.retain(groupId, { own: sequence, peer: sequence });
+    if (!this.#keeps) this.#log.retain(groupId, { own: sequence, peer: sequence });
     done?.();
   }
 }

@@ -7,11 +7,27 @@ export interface MicroFigure {
   readonly bytesPerCall: number;
 }
 
-const batchMs = 100;
-const batches = 5;
+/** What every micro-benchmark is given. */
+export interface MicroContext {
+  /** On the disk to be measured. */
+  readonly directory: string;
+  readonly quick: boolean;
+  /** Times what needs the processor only. */
+  time(name: string, bytesPerCall: number, call: () => void): MicroFigure;
+}
 
-/** Best of five batches of at least 100 ms, after warming up by the batches that were too short. */
-export function time(name: string, bytesPerCall: number, call: () => void): MicroFigure {
+export const timing = {
+  /** Best of five batches of at least 100 ms. */
+  full: { batchMs: 100, batches: 5 },
+  quick: { batchMs: 20, batches: 3 },
+} as const;
+
+/** The best of the batches, after warming up by the batches that were too short. */
+export function time(
+  { batchMs, batches }: (typeof timing)[keyof typeof timing],
+  { name, bytesPerCall }: { readonly name: string; readonly bytesPerCall: number },
+  call: () => void,
+): MicroFigure {
   let calls = 16;
   while (batch(calls, call) < batchMs) calls *= 2;
   let best = Number.POSITIVE_INFINITY;

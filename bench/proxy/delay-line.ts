@@ -1,11 +1,12 @@
 /**
  * Bytes on their way over a simulated distance, in one direction of one connection: what enters
- * leaves in the same order, no earlier than the delay after it came. Pure: the caller has the clock.
+ * leaves in the same order, no earlier than the delay after it came. Pure: the caller has the
+ * clock.
  *
  *     push(chunk, now) ──> [ due 5.2 | due 5.3 | due 5.9 ] ──> take(now)
  *
- * A delay that is shortened while bytes are under way never lets later ones overtake: nothing is due
- * before what entered ahead of it. The line is bounded: past `bytesMax` it is full, and whoever
+ * A delay that is shortened while bytes are under way never lets later ones overtake: nothing is
+ * due before what entered ahead of it. The line is bounded: past `bytesMax` it is full, and whoever
  * feeds it has to stop reading until something has left.
  */
 

@@ -1,8 +1,8 @@
 /**
  * A program of its own that stands between the sites and lets every byte take a while:
- * `delay-proxy-program.js LISTEN-PORT=TARGET-PORT …`, all on loopback. It starts without delay; each
- * line of standard input is a new one-way delay in milliseconds, answered by a line. It ends when
- * its standard input does.
+ * `delay-proxy-program.js LISTEN-PORT=TARGET-PORT …`, all on loopback. It starts without delay;
+ * each line of standard input is a new one-way delay in milliseconds, answered by a line. It ends
+ * when its standard input does.
  */
 import { connect, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';

@@ -1,7 +1,7 @@
 /**
  * Sleeps to within some ten microseconds, which the event loop's own timers, counted in whole
- * milliseconds, cannot: `usleep` of libc on a thread of the pool. How late it usually is (the way to
- * that thread and back) is learned and taken off; what is left over is spent in the event loop.
+ * milliseconds, cannot: `usleep` of libc on a thread of the pool. How late it usually is (the way
+ * to that thread and back) is learned and taken off; what is left over is spent in the event loop.
  */
 import koffi from 'koffi';
 

@@ -4,18 +4,26 @@
  * peer before anything is served.
  */
 import { mainVolume } from '../casemate.ts';
+import { casemateName } from '../casemate-names.ts';
 import { runFio } from '../fio.ts';
 import { firstAnswer } from '../nbd-probe.ts';
 import type { Session } from '../session.ts';
 
 const mebibyte = 2 ** 20;
-const gibibyte = 2 ** 30;
 const answerMs = 120_000;
 const hourMs = 3_600_000;
 
-/** Leaves `restart` in the results, in seconds. A pair of its own, compared at its end. */
+/** With how much log the sites are killed; the last one is what is asked about. */
+const sizesMiB = { quick: [256], full: [64, 256, 1024] } as const;
+
+/** Leaves `restart`, in seconds, in the results. Pairs of its own, compared at their end. */
 export async function measureRestart(session: Session): Promise<void> {
-  const logged = session.settings.quick ? gibibyte / 4 : gibibyte;
+  for (const sizeMiB of sizesMiB[session.settings.quick ? 'quick' : 'full']) {
+    await restartWith(session, sizeMiB * mebibyte);
+  }
+}
+
+async function restartWith(session: Session, logged: number): Promise<void> {
   session.progress(`restart with ${logged / mebibyte} MiB of log`);
   // A checkpoint is due at half of the log at the latest: twice what is to be recovered.
   const pair = await session.startPair({
@@ -46,5 +54,14 @@ export async function measureRestart(session: Session): Promise<void> {
     value: seconds,
     note: `both sites killed with ${Math.round(usedBytes / mebibyte)} MiB of log in use, from process start to a read answered`,
   });
+  const plot = {
+    title: 'Restart of both sites to the first answer',
+    xTitle: 'MiB of log to recover',
+    yTitle: 's',
+    logarithmic: true,
+    note: '',
+  };
+  const point = { line: casemateName, x: logged / mebibyte, y: seconds };
+  session.results.addPoint('restart', plot, point);
   await session.finishPair('restart', pair);
 }

@@ -3,7 +3,8 @@
  * in every second from the returning site's start until it is in sync again. The volume goes on
  * alone at the first site meanwhile (`preferred`).
  */
-import { casemateName, mainVolume } from '../casemate.ts';
+import { mainVolume } from '../casemate.ts';
+import { casemateName } from '../casemate-names.ts';
 import { type RunFigures, runFio } from '../fio.ts';
 import type { Session } from '../session.ts';
 import { largest } from '../statistics.ts';

@@ -2,7 +2,7 @@ import t from 'tap';
 import type { Sample } from '../../bench/jobs.ts';
 import { selfTimes } from '../../bench/profile.ts';
 import { Results } from '../../bench/results.ts';
-import { parseSettings, UsageError } from '../../bench/settings.ts';
+import { parseCommand, UsageError } from '../../bench/settings.ts';
 import { largest, latencyOf, median, percentile, ratio, spread } from '../../bench/statistics.ts';
 import { formatNumber, formatTable } from '../../bench/table.ts';
 import { judge, type Mark } from '../../bench/targets.ts';
@@ -130,10 +130,20 @@ t.test('self time is summed by function within the time of a job only', async (t
 });
 
 t.test('the command line is checked before anything runs', async (t) => {
-  const settings = parseSettings(['write-qd1', '--quick', '--seconds', '2'], ['write-qd1']);
-  t.match(settings, { quick: true, seconds: 2, rounds: 1, names: ['write-qd1'] });
-  t.equal(parseSettings(['--help'], []), 'help');
-  for (const bad of [['nothing'], ['--seconds', '0'], ['--rounds', 'x'], ['--unknown']]) {
-    t.throws(() => parseSettings(bad, ['write-qd1']), UsageError);
+  const run = parseCommand(['write-qd1', '--quick', '--seconds', '2'], ['write-qd1']);
+  t.match(run, {
+    kind: 'run',
+    settings: { quick: true, seconds: 2, rounds: 1, names: ['write-qd1'] },
+  });
+  t.match(parseCommand(['soak', '--minutes', '7'], ['soak']), { settings: { minutes: 7 } });
+  t.same(parseCommand(['--help'], []), { kind: 'help' });
+  t.same(parseCommand(['--compare', '/a.json', '/b.json'], []), {
+    kind: 'compare',
+    before: '/a.json',
+    after: '/b.json',
+  });
+  const wrong = ['nothing', '--seconds 0', '--rounds x', '--unknown', '--compare a', '--report'];
+  for (const text of wrong) {
+    t.throws(() => parseCommand(text.split(' '), ['write-qd1']), UsageError);
   }
 });

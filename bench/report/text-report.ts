@@ -1,40 +1,29 @@
 /** The figures of a run as text: machine, jobs by target, single values, marks. */
-import { readFileSync } from 'node:fs';
-import { arch, cpus, release, totalmem } from 'node:os';
-import { casemateName } from './casemate.ts';
-import { jobs } from './jobs.ts';
-import type { Results } from './results.ts';
-import { ratio } from './statistics.ts';
-import { formatNumber, formatTable } from './table.ts';
-import { judge, marks } from './targets.ts';
+import { casemateName } from '../casemate-names.ts';
+import { jobs } from '../jobs.ts';
+import type { Results } from '../results.ts';
+import type { Run } from '../run-document.ts';
+import { scenarioJobs } from '../scenario-jobs.ts';
+import { ratio } from '../statistics.ts';
+import { formatNumber, formatTable } from '../table.ts';
+import { answers } from '../targets.ts';
+import { costColumns, costRows } from './costs.ts';
 
 const left = (title: string) => ({ title, align: 'left' }) as const;
 const right = (title: string) => ({ title, align: 'right' }) as const;
 
-/** What the figures were taken on. */
-export function machine(): Record<string, string> {
-  const processors = cpus();
-  return {
-    processor: `${processors.length} x ${processors[0]?.model.trim() ?? 'unknown'}`,
-    memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
-    kernel: `${release()} ${arch()}`,
-    node: process.version,
-    load: readFileSync('/proc/loadavg', 'utf8').split(' ').slice(0, 3).join(' '),
-  };
-}
-
 /** Every table of a run, ready to be printed; marks of the named jobs only. */
-export function formatReport(results: Results, names: readonly string[]): string {
+export function formatReport({ head, results }: Run): string {
   const sections = [
-    Object.entries(machine())
+    Object.entries(head.machine)
       .map(([name, value]) => `${name}: ${value}`)
       .join('\n'),
-    ...[...jobs.map(({ name, title }) => ({ name, title })), ...extraJobs].flatMap((job) =>
+    ...[...jobs.map(({ name, title }) => ({ name, title })), ...scenarioJobs].flatMap((job) =>
       formatJob(results, job),
     ),
   ];
   if (results.values.length > 0) sections.push(formatValues(results));
-  sections.push(formatMarks(results, names));
+  sections.push(formatCosts(results), formatAnswers(results, head.wanted));
   if (results.absent.length > 0) {
     const lines = results.absent.map(({ name, reason }) => `${name}: ${reason}`);
     sections.push(['Absent on this machine:', ...lines].join('\n'));
@@ -43,14 +32,8 @@ export function formatReport(results: Results, names: readonly string[]): string
   sections.push(
     results.problems.length === 0 ? verified : ['PROBLEMS:', ...results.problems].join('\n'),
   );
-  return `${sections.join('\n\n')}\n`;
+  return `${sections.filter((each) => each !== '').join('\n\n')}\n`;
 }
-
-const extraJobs = [
-  { name: 'volumes-64', title: '64 volumes, 4 KiB random write QD1 each' },
-  { name: 'volume-qd64', title: '1 volume, 4 KiB random write QD64' },
-  { name: 'resync', title: '4 KiB random write QD8 while the peer catches up' },
-];
 
 function formatJob(results: Results, job: { name: string; title: string }): string[] {
   const names = results.targetsOf(job.name);
@@ -100,23 +83,43 @@ function formatValues(results: Results): string {
   return formatTable(columns, rows);
 }
 
-function formatMarks(results: Results, names: readonly string[]): string {
-  const asked = marks.filter(({ job }) => names.includes(job));
-  const rows = judge(results, asked).map(({ mark, measured, verdict }) => [
-    mark.job,
-    mark.level,
+/** Outcomes in a word each. */
+export const outcomes = {
+  goal: 'goal met',
+  first: 'first met',
+  missed: 'missed',
+  'not measured': 'not measured',
+} as const;
+
+function formatAnswers(results: Results, names: readonly string[]): string {
+  const rows = answers(results, names).map(({ asked, measured, range, outcome }) => [
+    asked.job,
     formatNumber(measured),
-    `${mark.comparison === 'at least' ? '>=' : '<='} ${mark.asked}`,
-    verdict,
-    mark.formula,
+    range === undefined ? '' : `${formatNumber(range[0])} to ${formatNumber(range[1])}`,
+    asked.first === undefined ? '-' : String(asked.first),
+    asked.goal === undefined ? '-' : String(asked.goal),
+    asked.comparison,
+    outcomes[outcome],
+    asked.formula,
   ]);
+  if (rows.length === 0) return '';
   const columns = [
     left('job'),
-    left('level'),
     right('measured'),
+    left('repetitions'),
+    right('first'),
+    right('goal'),
     left('asked'),
     left('verdict'),
     left('formula'),
   ];
+  return formatTable(columns, rows);
+}
+
+/** What Casemate's runs cost, of those with samples. */
+function formatCosts(results: Results): string {
+  const rows = costRows(results).map(({ job, cells }) => [job, ...cells]);
+  if (rows.length === 0) return '';
+  const columns = [left('Casemate, costs'), ...costColumns.map((title) => right(title))];
   return formatTable(columns, rows);
 }
