@@ -8,8 +8,13 @@ import { pino } from 'pino';
 
 export type { Logger } from 'pino';
 
+export type LogLevel = Level | 'silent';
+
+/** The children of each site's logger, which keep levels of their own. */
+const children = new WeakMap<Logger, Logger[]>();
+
 export interface LoggerOptions {
-  readonly level: Level | 'silent';
+  readonly level: LogLevel;
   readonly site: string;
   /** Where lines go; standard output if absent. */
   readonly destination?: DestinationStream;
@@ -17,12 +22,21 @@ export interface LoggerOptions {
 
 /** The site's logger; components get theirs by `logger.child({ component: 'nbd' })`. */
 export function createLogger({ level, site, destination }: LoggerOptions): Logger {
+  const components: Logger[] = [];
   const settings = {
     level,
     base: { site },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
+    onChild: (child: Logger) => components.push(child),
   };
   // Written synchronously: the last line before the process ends is the one that is wanted most.
-  return pino(settings, destination ?? pino.destination({ fd: 1, sync: true }));
+  const logger = pino(settings, destination ?? pino.destination({ fd: 1, sync: true }));
+  children.set(logger, components);
+  return logger;
+}
+
+/** Changes the least severe line that a logger made here, and its components, write. */
+export function setLogLevel(logger: Logger, level: LogLevel): void {
+  for (const each of [logger, ...(children.get(logger) ?? [])]) each.level = level;
 }

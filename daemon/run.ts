@@ -9,16 +9,32 @@ import type { Config } from './config/schema.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { allocatedBytes, metricsSnapshot } from './metrics-snapshot.ts';
 import { NbdServer } from './nbd/server.ts';
-import { endOnContradiction, listenForOperators, stopSignal } from './process-life.ts';
+import {
+  endOnContradiction,
+  listenForOperators,
+  reloadOnHangUp,
+  serviceManager,
+  stopSignal,
+} from './process-life.ts';
+import { siteSentence } from './service-sentence.ts';
 import { Site } from './site.ts';
+import { servesClients } from './status.ts';
 import type { Volume } from './volume/volume.ts';
 
 /** Clients' requests that are under way when the daemon is told to stop get so long. */
 const stopGraceMs = 2000;
+/** What starts after this service waits so long for volumes that do not serve, and no longer. */
+const readyWithinMs = 30_000;
 
-/** Runs one site until SIGTERM or SIGINT; resolves when everything is closed. */
-export async function runSite(config: Config): Promise<void> {
+/**
+ * Runs one site until SIGTERM or SIGINT; resolves when everything is closed. `reread` gives the
+ * configuration as it is now, for SIGHUP.
+ */
+export async function runSite(config: Config, reread: () => Config): Promise<void> {
   const logger = createLogger({ level: config.logging.level, site: config.site });
+  const service = serviceManager(logger);
+  reloadOnHangUp({ running: config, reread, logger, service });
+  service.starting('Reading the log');
   const bug = endOnContradiction(logger);
   let nbd: NbdServer | undefined;
   const site = await Site.open({
@@ -33,8 +49,14 @@ export async function runSite(config: Config): Promise<void> {
     const api = await serveOperators(site, logger.child({ component: 'api' }));
     await site.start();
     logger.info({ api: config.api.listen, nbd: config.nbd.unix }, 'serving');
+    service.started({
+      isReady: () => [...site.groups.all].every(servesClients),
+      readyWithinMs,
+      sentence: async () => siteSentence(await site.status()),
+    });
     const signal = await stopSignal();
     logger.info({ signal }, 'stopping');
+    service.stopping('Writing what the log has to the data files');
     await nbd.close({ graceMs: stopGraceMs });
     await api.close();
   } catch (error) {
@@ -43,6 +65,7 @@ export async function runSite(config: Config): Promise<void> {
     throw error;
   } finally {
     await site.close();
+    service.close();
   }
   logger.info('stopped');
 }

@@ -39,7 +39,9 @@ e2fsprogs mkfs.ext4
 prometheus promtool
 etcd-server etcd
 openssl openssl
-iproute2 ip'
+iproute2 ip
+socat socat
+systemd systemd-analyze'
 bench_packages='fio fio
 nbdkit nbdkit
 qemu-utils qemu-nbd

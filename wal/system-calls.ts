@@ -36,6 +36,17 @@ const pollEntryAddress = Number(koffi.address(pollEntry));
 const poll = library.func('int poll(int64_t entries, uint64_t count, int timeoutMs)');
 const pollHangUps = 0x2000 | 0x10 | 0x8; // POLLRDHUP, POLLHUP, POLLERR
 
+const openSocket = library.func('int socket(int family, int type, int protocol)');
+const closeFile = library.func('int close(int fd)');
+const sendTo = library.func(
+  'int64_t sendto(int fd, int64_t bytes, uint64_t length, int flags, int64_t to, uint32_t toLength)',
+);
+const localFamily = 1; // AF_UNIX
+const datagramSocket = 2 | 0o2000000; // SOCK_DGRAM, SOCK_CLOEXEC
+const sendFlags = 0x40 | 0x4000; // MSG_DONTWAIT, MSG_NOSIGNAL
+/** Bytes of an address of a Unix socket: its family and its path. */
+const localAddressBytes = 110;
+
 /** Numbers of the system calls of kernel AIO, which the C library has no functions for. */
 const aioCalls = aioCallNumbers();
 
@@ -112,6 +123,27 @@ export function findHole(fd: number, offsetBytes: number): Promise<CallResult> {
 /** Where the bytes are in memory; right for as long as the buffer is referenced. */
 export function addressOf(buffer: Uint8Array): bigint {
   return koffi.address(buffer);
+}
+
+/**
+ * Sends one datagram to a Unix socket, of which Node.js has none; a path that begins with "@" is an
+ * abstract one. Never waits: the code is EAGAIN when the receiver has no room.
+ */
+export function sendDatagram(path: string, bytes: Uint8Array): CallResult {
+  const name = Buffer.from(path.startsWith('@') ? `\0${path.slice(1)}` : path);
+  if (name.length > localAddressBytes - 3) return { value: -1, code: 'ENAMETOOLONG' };
+  const address = Buffer.alloc(localAddressBytes);
+  address.writeUInt16LE(localFamily);
+  name.copy(address, 2);
+  const fd = Number(openSocket(localFamily, datagramSocket, 0));
+  if (fd < 0) return { value: -1, code: errnoNameOf(koffi.errno()) };
+  // A path is given with the zero that ends it; the name of an abstract one is all there is.
+  const addressBytes = 2 + name.length + (path.startsWith('@') ? 0 : 1);
+  const [content, to] = [addressOf(bytes), addressOf(address)];
+  const value = Number(sendTo(fd, content, bytes.length, sendFlags, to, addressBytes));
+  const code = value < 0 ? errnoNameOf(koffi.errno()) : undefined;
+  closeFile(fd);
+  return code === undefined ? { value, code } : { value: -1, code };
 }
 
 /** A context of kernel AIO for so many writes; undefined when the system gives none. */

@@ -13,7 +13,8 @@ export const runCommand: Command = {
   help: `Usage: casemate run --config FILE
 
 Runs the daemon of one site in the foreground, until SIGTERM or SIGINT. Log lines are JSON on
-standard output.
+standard output. SIGHUP reads the configuration again: the log level changes at once, other keys
+are named and wait for a restart.
 
   --config FILE  the site's configuration (TOML); the README lists all keys
 
@@ -22,13 +23,14 @@ Example:
 `,
   run: async (args) => {
     const { values } = readArguments('run', args, { config: { type: 'string' } }, []);
-    if (values.config === undefined) {
+    const { config: file } = values;
+    if (file === undefined) {
       throw usageError('--config FILE is missing', '`casemate run --help` shows how it is used.');
     }
-    const config = loadConfig(values.config);
+    const config = loadConfig(file);
     // Loaded only now: other commands do not need the whole daemon.
     const { runSite } = await import('../run.ts');
-    await runSite(config);
+    await runSite(config, () => loadConfig(file));
     return exitCodes.ok;
   },
 };
@@ -49,16 +51,17 @@ Example:
 `,
   run: async (args) => {
     const { values } = readArguments('witness', args, { config: { type: 'string' } }, []);
-    if (values.config === undefined) {
+    const { config: file } = values;
+    if (file === undefined) {
       throw usageError(
         '--config FILE is missing',
         '`casemate witness --help` shows how it is used.',
       );
     }
     const { loadWitnessConfig } = await import('../witness/witness-config.ts');
-    const config = loadWitnessConfig(values.config);
+    const config = loadWitnessConfig(file);
     const { runWitness } = await import('../witness/run-witness.ts');
-    await runWitness(config);
+    await runWitness(config, () => loadWitnessConfig(file));
     return exitCodes.ok;
   },
 };

@@ -48,7 +48,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   const witness = prepareWitness(directory);
   const stop = new AbortController();
   const onSignal = (): void => stop.abort();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
   const start = <Part extends DemoPart>(part: Part) => new DemoProcess(options.commandPath, part);
   const sites = [start(first), start(second)];
   const processes = [...sites, start(witness)];

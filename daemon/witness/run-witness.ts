@@ -2,8 +2,18 @@
  * The witness process, `casemate witness`: the third voter of the register for any number of pairs.
  * It holds no data and decides nothing by itself; it only never forgets what it promised.
  */
+
+import type { WitnessSnapshot } from '../../metrics/witness-declarations.ts';
 import { createLogger, type Logger } from '../logger.ts';
-import { endOnContradiction, listenForOperators, stopSignal } from '../process-life.ts';
+import {
+  endOnContradiction,
+  listenForOperators,
+  reloadOnHangUp,
+  serviceManager,
+  stopSignal,
+} from '../process-life.ts';
+import type { ServiceManager } from '../service-manager.ts';
+import { witnessSentence } from '../service-sentence.ts';
 import { randomId, systemClock, wallClockMs } from '../system-clock.ts';
 import { systemNetwork } from '../system-network.ts';
 import { softwareVersion } from '../version.ts';
@@ -12,9 +22,18 @@ import type { WitnessConfig } from './witness-config.ts';
 import { WitnessServer } from './witness-server.ts';
 import { WitnessStore } from './witness-store.ts';
 
-/** Runs a witness until SIGTERM or SIGINT; resolves when everything is closed. */
-export async function runWitness(config: WitnessConfig): Promise<void> {
+/**
+ * Runs a witness until SIGTERM or SIGINT; resolves when everything is closed. `reread` gives the
+ * configuration as it is now, for SIGHUP.
+ */
+export async function runWitness(
+  config: WitnessConfig,
+  reread: () => WitnessConfig,
+): Promise<void> {
   const logger = createLogger({ level: config.logging.level, site: config.name });
+  const service = serviceManager(logger);
+  reloadOnHangUp({ running: config, reread, logger, service });
+  service.starting('Opening the store');
   const bug = endOnContradiction(logger);
   const store = WitnessStore.open({
     directory: config.dataDirectory,
@@ -23,9 +42,10 @@ export async function runWitness(config: WitnessConfig): Promise<void> {
     newId: randomId,
   });
   try {
-    await serve(config, store, logger, bug);
+    await serve(config, store, { logger, service, bug });
   } finally {
     store.close();
+    service.close();
   }
   logger.info('stopped');
 }
@@ -33,9 +53,9 @@ export async function runWitness(config: WitnessConfig): Promise<void> {
 async function serve(
   config: WitnessConfig,
   store: WitnessStore,
-  logger: Logger,
-  bug: (error: unknown) => void,
+  life: { logger: Logger; service: ServiceManager; bug: (error: unknown) => void },
 ): Promise<void> {
+  const { logger, service, bug } = life;
   const startedAtMs = wallClockMs();
   const server = new WitnessServer({
     config,
@@ -49,19 +69,20 @@ async function serve(
     },
     bug,
   });
+  const snapshot = (): WitnessSnapshot => ({
+    name: config.name,
+    version: softwareVersion,
+    startedAtMs,
+    failed: server.failure !== undefined,
+    syncs: store.commits,
+    clusters: Object.keys(config.clusters).map((cluster) => ({
+      cluster,
+      groups: store.groupsOf(cluster),
+    })),
+    sites: server.clients(),
+  });
   const api = createWitnessApi({
-    snapshot: () => ({
-      name: config.name,
-      version: softwareVersion,
-      startedAtMs,
-      failed: server.failure !== undefined,
-      syncs: store.commits,
-      clusters: Object.keys(config.clusters).map((cluster) => ({
-        cluster,
-        groups: store.groupsOf(cluster),
-      })),
-      sites: server.clients(),
-    }),
+    snapshot,
     logger: logger.child({ component: 'api' }),
     bug,
   });
@@ -69,7 +90,13 @@ async function serve(
     await server.start();
     await listenForOperators(api, config.api.listen);
     logger.info({ listen: server.address, api: config.api.listen }, 'serving');
+    service.started({
+      isReady: () => server.failure === undefined,
+      readyWithinMs: 0,
+      sentence: () => Promise.resolve(witnessSentence(snapshot())),
+    });
     logger.info({ signal: await stopSignal() }, 'stopping');
+    service.stopping('Closing connections');
   } finally {
     await api.close();
     await server.close();
