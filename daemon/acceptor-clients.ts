@@ -4,10 +4,13 @@
  */
 import type { Acceptor, AcceptorClient } from '../replication/register/acceptor.ts';
 import type { StoreId } from '../wal/frame.ts';
+import type { AcceptorBatch } from './acceptor-batch.ts';
 import { answerRegisterCall, isRegisterCall, remoteAcceptor } from './register-calls.ts';
 
 export interface AcceptorClientsOptions {
   readonly own: Acceptor;
+  /** What is asked of `own`, by whomever, goes through it. */
+  readonly batch: AcceptorBatch;
   readonly ownStoreId: StoreId;
   /** A call to the peer; rejects when it is not there or does not answer. */
   readonly call: (method: string, parameters: unknown) => Promise<unknown>;
@@ -23,11 +26,11 @@ export class AcceptorClients {
 
   constructor(options: AcceptorClientsOptions) {
     this.#options = options;
-    const { own, ownStoreId } = options;
+    const { own, ownStoreId, batch } = options;
     this.#own = {
       storeId: ownStoreId,
-      prepare: async (groupId, ballot) => own.prepare(groupId, ballot),
-      accept: async (groupId, ballot, value) => own.accept(groupId, ballot, value),
+      prepare: (groupId, ballot) => batch.ask(() => own.prepare(groupId, ballot)),
+      accept: (groupId, ballot, value) => batch.ask(() => own.accept(groupId, ballot, value)),
     };
   }
 
@@ -47,7 +50,8 @@ export class AcceptorClients {
   }
 
   /** Answers the peer's call; its answer is durable before it is given (R4). */
-  answer(method: string, parameters: unknown): unknown {
-    return answerRegisterCall(this.#options.own, method, parameters);
+  async answer(method: string, parameters: unknown): Promise<unknown> {
+    const { batch, own } = this.#options;
+    return await batch.ask(() => answerRegisterCall(own, method, parameters));
   }
 }

@@ -208,7 +208,7 @@ export class PeerConversation implements GroupLink, PeerFigures {
   /** The peer asks. Method and parameters come from outside. */
   async #answer(method: string, parameters: unknown): Promise<unknown> {
     if (this.#acceptors?.serves(method) === true) {
-      return this.#acceptors.answer(method, parameters);
+      return await this.#acceptors.answer(method, parameters);
     }
     if (!isCallName(method)) {
       throw new CasemateError('ERR_PEER_CALL', `this site knows no call "${method}"`, {

@@ -5,7 +5,7 @@
 import { Type } from '@sinclair/typebox';
 import type { AcceptorState, AcceptorStore } from '../../replication/register/acceptor.ts';
 import type { GroupId } from '../../wal/frame.ts';
-import type { Database } from './database.ts';
+import { type Database, together } from './database.ts';
 import { storeCorrupt } from './errors.ts';
 import { checkedRow } from './rows.ts';
 
@@ -19,11 +19,14 @@ export const acceptorTableSql = `
 const rowSchema = Type.Object({ state: Type.String() });
 
 export class AcceptorTable implements AcceptorStore {
+  /** Everything that is saved meanwhile is durable, with one sync, when it returns (R4). */
+  readonly together: (run: () => void) => void;
   readonly #path: string;
   readonly #statements;
 
   constructor(database: Database, path: string) {
     this.#path = path;
+    this.together = together(database, path);
     this.#statements = {
       load: database.prepare('SELECT state FROM acceptor WHERE group_id = ?'),
       save: database.prepare(
@@ -45,7 +48,7 @@ export class AcceptorTable implements AcceptorStore {
     }
   }
 
-  /** Durable when it returns: only then the acceptor may answer (R4). */
+  /** Durable when it returns, or `together` around it does: only then may the acceptor answer. */
   save(groupId: GroupId, state: AcceptorState): void {
     this.#statements.save.run(groupId, JSON.stringify(state));
   }

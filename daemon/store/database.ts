@@ -8,7 +8,14 @@ import { chmodSync, closeSync, constants, fsyncSync, mkdirSync, openSync } from 
 import { dirname } from 'node:path';
 import SQLite from 'better-sqlite3';
 import { CasemateError } from '../errors.ts';
-import { notAStore, storeCorrupt, storeInUse, storeTooNew } from './errors.ts';
+import {
+  isStoreFull,
+  notAStore,
+  storeCorrupt,
+  storeFull,
+  storeInUse,
+  storeTooNew,
+} from './errors.ts';
 
 export type Database = SQLite.Database;
 
@@ -75,9 +82,19 @@ export function prepareDatabase(database: Database, path: string, format: Databa
   database.exec('BEGIN IMMEDIATE; COMMIT');
 }
 
-/** There was no room for the change; nothing of it was kept. */
-export function isDiskFull(error: unknown): boolean {
-  return error instanceof SQLite.SqliteError && error.code === 'SQLITE_FULL';
+/**
+ * Gives a function that makes everything that `run` saves durable with one sync. It throws
+ * ERR_STORE_FULL when there is no room: nothing was kept, and it may be tried again.
+ */
+export function together(database: Database, path: string): (run: () => void) => void {
+  const transaction = database.transaction((run: () => void) => run());
+  return (run) => {
+    try {
+      transaction(run);
+    } catch (error) {
+      throw isStoreFull(error) ? storeFull(path, error) : error;
+    }
+  };
 }
 
 /** A failure of SQLite in our words; anything else unchanged. */

@@ -48,6 +48,15 @@ export function wrongIdentity(
   );
 }
 
+/** No room for a change. */
+export function storeFull(path: string, cause: unknown): CasemateError {
+  return new CasemateError('ERR_STORE_FULL', `there is no room for a change of the store ${path}`, {
+    hint: 'Make room on its file system; what waits for it goes on by itself.',
+    status: 507,
+    cause,
+  });
+}
+
 /** Another process has the store open. */
 export function storeInUse(path: string, cause: unknown): CasemateError {
   return new CasemateError('ERR_STORE_IN_USE', `another process has the store ${path} open`, {

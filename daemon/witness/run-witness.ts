@@ -67,7 +67,6 @@ async function serve(
     later: (run) => {
       setImmediate(run);
     },
-    bug,
   });
   const snapshot = (): WitnessSnapshot => ({
     name: config.name,

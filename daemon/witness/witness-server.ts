@@ -3,8 +3,6 @@
  * is answered only if the configuration has that pair. What the sites ask in one turn of the event
  * loop, all of them together, is carried out in one transaction with one sync (R4).
  */
-import { AssertionError } from 'node:assert';
-import { ReplicationError } from '../../replication/errors.ts';
 import { Acceptor as LinkAcceptor } from '../../replication/link/acceptor.ts';
 import { Calls } from '../../replication/link/calls.ts';
 import type { Clock } from '../../replication/link/clock.ts';
@@ -18,6 +16,7 @@ import { defaultLinkTimeouts } from '../../replication/link/limits.ts';
 import type { LinkMessage } from '../../replication/link/message-reader.ts';
 import type { Network, Stream } from '../../replication/link/network.ts';
 import { Acceptor } from '../../replication/register/acceptor.ts';
+import { AcceptorBatch } from '../acceptor-batch.ts';
 import { CasemateError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { answerRegisterCall, isRegisterCall } from '../register-calls.ts';
@@ -35,8 +34,6 @@ export interface WitnessServerOptions {
   readonly logger: Logger;
   /** Runs it when what has arrived by now has been looked at. */
   readonly later: (run: () => void) => void;
-  /** An assertion or another programming error: the process ends, with its store intact. */
-  readonly bug: (error: unknown) => void;
 }
 
 interface SiteConnection {
@@ -45,16 +42,6 @@ interface SiteConnection {
   readonly connection: Connection;
   readonly sinceMs: number;
 }
-
-interface Question {
-  readonly cluster: string;
-  readonly method: string;
-  readonly parameters: unknown;
-  readonly resolve: (answer: unknown) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-type Outcome = { readonly answer: unknown } | { readonly error: unknown };
 
 /** What the API and the metrics show of one site of one cluster. */
 export interface WitnessClientFigures {
@@ -75,8 +62,7 @@ export class WitnessServer {
   readonly #sites = new Map<string, SiteConnection>();
   readonly #answered = new Map<string, number>();
   #streams = 0;
-  #questions: Question[] = [];
-  #closed = false;
+  readonly #batch: AcceptorBatch;
 
   constructor(options: WitnessServerOptions) {
     const { config, store, network, clock } = options;
@@ -85,6 +71,11 @@ export class WitnessServer {
       ...witnessLinkLimits,
       pendingCallsMax: config.limits.callsMax,
     };
+    this.#batch = new AcceptorBatch({
+      commit: (run) => store.commit(run),
+      later: options.later,
+      failed: (error) => this.#fail(error),
+    });
     for (const cluster of Object.keys(config.clusters)) {
       const acceptor = new Acceptor({ storeId: store.storeId, store: store.cluster(cluster) });
       this.#acceptors.set(cluster, acceptor);
@@ -117,7 +108,7 @@ export class WitnessServer {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#batch.close();
     for (const { connection } of this.#sites.values()) connection.end('flush');
     this.#sites.clear();
     await this.#listener.close();
@@ -224,57 +215,15 @@ export class WitnessServer {
     if (!isRegisterCall(method)) {
       throw new CasemateError('ERR_PEER_CALL', `a witness knows no call "${method}"`);
     }
-    const answer = await new Promise<unknown>((resolve, reject) => {
-      this.#questions.push({ cluster, method, parameters, resolve, reject });
-      if (this.#questions.length === 1) this.#options.later(() => this.#answerAll());
-    });
+    const acceptor = this.#acceptors.get(cluster);
+    if (acceptor === undefined) throw new Error(`no cluster ${cluster}`);
+    const answer = await this.#batch.ask(() => answerRegisterCall(acceptor, method, parameters));
     this.#answered.set(key, (this.#answered.get(key) ?? 0) + 1);
     return answer;
   }
 
-  /** Carries out what was asked since the last time, then answers: nobody hears it too early. */
-  #answerAll(): void {
-    const questions = this.#questions;
-    this.#questions = [];
-    if (this.#closed) return;
-    const outcomes: Outcome[] = [];
-    try {
-      if (this.failure !== undefined) throw diskFailed(this.failure);
-      this.#options.store.commit(() => {
-        for (const question of questions) outcomes.push(this.#answer(question));
-      });
-    } catch (error) {
-      const known = error instanceof CasemateError;
-      if (!known) this.#fail(error);
-      for (const { reject } of questions) reject(known ? error : diskFailed(String(error)));
-      return;
-    }
-    for (const [index, { resolve, reject }] of questions.entries()) {
-      const outcome = outcomes[index];
-      if (outcome === undefined) reject(new Error('each question has an outcome'));
-      else if ('error' in outcome) reject(outcome.error);
-      else resolve(outcome.answer);
-    }
-  }
-
-  /** What one question alone did wrong is its own outcome; anything else undoes all of them. */
-  #answer({ cluster, method, parameters }: Question): Outcome {
-    const acceptor = this.#acceptors.get(cluster);
-    if (acceptor === undefined) throw new Error(`no cluster ${cluster}`);
-    try {
-      return { answer: answerRegisterCall(acceptor, method, parameters) };
-    } catch (error) {
-      if (error instanceof CasemateError || error instanceof ReplicationError) return { error };
-      throw error;
-    }
-  }
-
   /** I8: after a failed sync nothing on this disk is known; it promises nothing until restarted. */
   #fail(error: unknown): void {
-    if (error instanceof AssertionError) {
-      this.#options.bug(error);
-      return;
-    }
     this.failure = error instanceof Error ? error.message : String(error);
     this.#options.logger.fatal({ err: error }, 'the disk failed; this witness answers nobody');
   }
@@ -286,10 +235,6 @@ function takeMessage(calls: Calls, connection: Connection, message: LinkMessage)
   } else {
     connection.violated(`a witness is not sent a "${message.kind}"`);
   }
-}
-
-function diskFailed(why: string): CasemateError {
-  return new CasemateError('ERR_DISK_FAILED', `the disk of the witness has failed: ${why}`);
 }
 
 function newCounters() {

@@ -45,9 +45,6 @@ sites = ["nova-1", "nova-2"]
     later: (run) => {
       setImmediate(run);
     },
-    bug: (error) => {
-      throw error;
-    },
   });
   await server.start();
   t.teardown(async () => {
