@@ -54,7 +54,7 @@ export class AcceptorBatch {
 
   /** The store is about to be closed: what comes now is not answered. */
   close(): void {
-    this.#ended ??= new CasemateError('ERR_STORE_CLOSED', 'the store is closed');
+    this.#ended ??= new CasemateError('ERR_ACCEPTOR_CLOSED', 'this acceptor was closed');
   }
 
   #answerAll(): void {

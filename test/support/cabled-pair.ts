@@ -1,0 +1,56 @@
+/** Two sites and a witness with a cable in each of the three connections that a test can cut. */
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { startJournaledWrites } from './journaled-writes.ts';
+import { freePorts, TestPair } from './pair.ts';
+import { scratchDirectory } from './scratch-directory.ts';
+import { TcpProxy } from './tcp-proxy.ts';
+
+export interface Cabled {
+  readonly pair: TestPair;
+  /** Between the sites, and from each site to the witness. */
+  readonly cables: { readonly peer: TcpProxy; readonly a: TcpProxy; readonly b: TcpProxy };
+  readonly directory: string;
+}
+
+export async function cabledPair(t: Test): Promise<Cabled> {
+  const directory = scratchDirectory(t);
+  const [peerPort = 0, portA = 0, portB = 0] = await freePorts(3);
+  const pair = await TestPair.make({ directory, witness: true, via: { a: peerPort } });
+  const cables = {
+    peer: await TcpProxy.listen(peerPort),
+    a: await TcpProxy.listen(portA),
+    b: await TcpProxy.listen(portB),
+  };
+  t.teardown(async () => {
+    await pair.stop();
+    for (const cable of Object.values(cables)) await cable.close();
+  });
+  cables.peer.upstreamPort = pair.ports.b;
+  for (const [site, cable, port] of [
+    [pair.a, cables.a, portA],
+    [pair.b, cables.b, portB],
+  ] as const) {
+    cable.upstreamPort = pair.witness.port;
+    const name = `name = "${pair.witness.name}"`;
+    site.configure({ witness: [name, `address = "127.0.0.1:${port}"`] });
+  }
+  await pair.start();
+  for (const volume of ['blocks', 'other']) {
+    await pair.a.cli('volume', 'create', volume, '--size', '32MiB', '--group', 'blocks');
+  }
+  await pair.guarded('blocks');
+  return { pair, cables, directory };
+}
+
+/** A client at each site, on volumes of the same group. */
+export function writers({ pair, directory }: Cabled, count: number) {
+  return [
+    { site: pair.a, volume: 'blocks' },
+    { site: pair.b, volume: 'other' },
+  ].map(({ site, volume }, index) => {
+    const journal = join(directory, `journal-${volume}`);
+    const uri = site.unixUri(volume);
+    return startJournaledWrites({ uri, journal, seed: 80 + index, count, depth: 8 });
+  });
+}
