@@ -10,10 +10,13 @@ export interface SingleValue {
   readonly value: number;
   /** How it came about, in words. */
   readonly note: string;
+  /** Absent for what belongs to no larger whole. */
+  readonly group?: 'micro' | 'soak';
 }
 
 /** A plot of figures that are no jobs' samples: over time, or over what grows. */
 export interface Plot {
+  readonly group: 'growth' | 'soak';
   readonly title: string;
   readonly xTitle: string;
   readonly yTitle: string;

@@ -7,6 +7,9 @@ export const volumeJobs = volumeCounts.map((count) => ({ job: `volumes-${count}`
 /** One volume with as many requests in flight as the most volumes have together. */
 export const oneVolumeJob = 'volume-qd64';
 
+/** Its samples are windows one after the other, no repetitions. */
+export const resyncJob = 'resync';
+
 /** Round trips between the sites. */
 export const distancesMs = [0, 0.5, 2] as const;
 
@@ -44,7 +47,7 @@ export const scenarioJobs: readonly { readonly name: string; readonly title: str
     title: `${x} ${x === 1 ? 'volume' : 'volumes'}, 4 KiB random write QD1 each`,
   })),
   { name: oneVolumeJob, title: '1 volume, 4 KiB random write QD64' },
-  { name: 'resync', title: '4 KiB random write QD8 while the peer catches up' },
+  { name: resyncJob, title: '4 KiB random write QD8 while the peer catches up' },
   ...distanceJobs.flatMap(({ load, points }) =>
     points.map(({ job, x }) => ({ name: job, title: `${load}, ${x} ms between the sites` })),
   ),

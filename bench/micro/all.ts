@@ -45,6 +45,7 @@ function keep(session: Session, { name, nanosecondsPerCall, bytesPerCall }: Micr
     title: name,
     unit: 'µs',
     value: nanosecondsPerCall / 1000,
-    note: bytesPerCall === 0 ? 'a part by itself' : `a part by itself; ${Math.round(rate)} MiB/s`,
+    note: bytesPerCall === 0 ? '' : `${Math.round(rate)} MiB/s`,
+    group: 'micro',
   });
 }

@@ -55,7 +55,9 @@ function formatDifferences(differences: readonly Difference[]): string {
     formatNumber(each.before),
     formatNumber(each.after),
     formatNumber(each.ratio),
-    `${formatNumber(each.range[0])} to ${formatNumber(each.range[1])}`,
+    each.finding === 'unknown'
+      ? '-'
+      : `${formatNumber(each.range[0])} to ${formatNumber(each.range[1])}`,
     formatNumber(each.others),
     findings[each.finding],
   ]);

@@ -7,7 +7,7 @@ import { jobs } from '../jobs.ts';
 import type { Results } from '../results.ts';
 import { median } from '../statistics.ts';
 import { formatNumber } from '../table.ts';
-import { escapeText, section, table } from './markup.ts';
+import { type Cell, escapeText, section, table } from './markup.ts';
 
 export const costColumns = [
   'CPU µs/op primary',
@@ -51,7 +51,7 @@ const figureOf =
     );
 
 export function costSection(results: Results): string {
-  const rows = costRows(results).map(({ job, cells }) => [job, ...cells]);
+  const rows = costRows(results).map(({ job, cells }) => [whole(job), ...cells]);
   if (rows.length === 0) return '';
   const columns = [{ title: 'job' }, ...costColumns.map((title) => ({ title, numeric: true }))];
   const intro = `<p>Casemate’s two daemons. A written byte goes to two logs and two data files, so about four bytes reach the disk for each; small writes add the heads of their records, and each log write is rounded up to 4 KiB.</p>`;
@@ -61,6 +61,11 @@ export function costSection(results: Results): string {
     `${intro}${table(columns, rows)}<h3>By process, next to the others</h3>${processTable(results)}`,
   );
 }
+
+/** A cell that is not broken into lines. */
+const whole = (text: string): Cell => ({
+  markup: `<span class="whole">${escapeText(text)}</span>`,
+});
 
 /** Jobs in which CPU and disk writes by process are worth comparing. */
 const comparedJobs = ['write-qd1', 'write-qd32', 'write-1m', 'read-qd32'];
@@ -77,7 +82,7 @@ function processTable(results: Results): string {
         roles.map((role) => `${role} ${formatNumber(of((one) => pick(one, role)))}`).join(', ');
       return [
         [
-          job,
+          whole(job),
           target,
           formatNumber(results.median(job, target, 'cpu')),
           each((one, role) => one.cpuUsPerOperation[role]),

@@ -20,6 +20,7 @@ interface Point {
 export function growthSection(results: Results): string {
   const depth = sweep('depth');
   const block = sweep('block');
+  const plots = results.plots.filter(({ group }) => group === 'growth');
   const charts = [
     over(results, depth, 'rate', '4 KiB random writes over queue depth', 'IOPS'),
     over(results, depth, 'p50', 'Median latency over queue depth', 'µs'),
@@ -29,10 +30,10 @@ export function growthSection(results: Results): string {
     over(results, block, 'p99', '99th percentile over block size', 'µs', 'KiB'),
     ...volumeCharts(results),
     ...distanceCharts(results),
-    ...results.plots.map((plot) => lineChart({ ...plot, lines: namedLines(plot.lines) })),
+    ...plots.map((plot) => lineChart({ ...plot, lines: namedLines(plot.lines) })),
   ].filter((chart) => chart !== '');
   if (charts.length === 0) return '';
-  const notes = results.plots
+  const notes = plots
     .filter(({ note }) => note !== '')
     .map(({ title, note }) => `<p class="soft">${title}: ${note}</p>`);
   return section(
@@ -77,7 +78,9 @@ function measured(
 }
 
 const namedLines = (lines: LineChartLines): Line[] =>
-  Object.entries(lines).map(([name, points]) => ({ name, points }));
+  Object.entries(lines)
+    .map(([name, points]) => ({ name, points }))
+    .filter(({ points }) => points.length > 1);
 type LineChartLines = Readonly<Record<string, readonly (readonly [number, number])[]>>;
 
 function volumeCharts(results: Results): string[] {

@@ -2,7 +2,9 @@
  * A run as one HTML file that stands by itself: the verdict first, then what it rests on. Nothing
  * is loaded from anywhere. Pure: text out of a run.
  */
+import { casemateName } from '../casemate-names.ts';
 import type { Run } from '../run-document.ts';
+import { resyncJob } from '../scenario-jobs.ts';
 import { formatNumber } from '../table.ts';
 import { type Answer, answers } from '../targets.ts';
 import { costSection, splitSection } from './costs.ts';
@@ -10,6 +12,7 @@ import { growthSection } from './growth.ts';
 import { escapeText, section, table } from './markup.ts';
 import { sideBySide } from './side-by-side.ts';
 import { style } from './style.ts';
+import { microSection, soakSection, valueSection } from './values.ts';
 
 /** Repetitions further apart than this are worth a warning. */
 const noisySpread = 0.3;
@@ -25,7 +28,9 @@ export function htmlReport(run: Run): string {
     splitSection(results),
     growthSection(results),
     costSection(results),
-    valueSection(run),
+    soakSection(results),
+    valueSection(results),
+    microSection(results),
     methodSection(run),
   ].filter((each) => each !== '');
   const links = sections.map((each) => {
@@ -57,11 +62,14 @@ function summary(list: readonly Answer[], { results }: Run): string {
     list.filter(({ outcome }) => outcomes.includes(outcome)).length;
   const tile = (kind: string, value: string, text: string): string =>
     `<div class="tile ${kind}"><b>${escapeText(value)}</b>${escapeText(text)}</div>`;
-  const tiles = [
+  const verdicts = [
     tile('good', `${count('goal')} of ${list.length}`, 'goals met'),
     tile('fair', String(count('first')), 'first mark met, goal not'),
     tile(count('missed') > 0 ? 'bad' : '', String(count('missed')), 'missed'),
     tile('', String(count('not measured')), 'not measured'),
+  ];
+  const tiles = [
+    ...(list.length === 0 ? [] : verdicts),
     results.problems.length === 0
       ? tile('good', 'equal', 'all copies, byte by byte')
       : tile('bad', String(results.problems.length), 'problems of this run'),
@@ -71,13 +79,13 @@ function summary(list: readonly Answer[], { results }: Run): string {
 
 function warnings({ head, results }: Run): string {
   const texts: string[] = [];
-  if (head.settings.rounds === 1) {
+  if (head.settings.rounds === 1 && results.jobNames.length > 0) {
     texts.push(
       'Each job ran once: how far repetitions lie apart is not known. Decide by a full run.',
     );
   }
   const noisy = results.jobNames.filter(
-    (job) => results.spread(job, 'Casemate', 'rate') > noisySpread,
+    (job) => job !== resyncJob && results.spread(job, casemateName, 'rate') > noisySpread,
   );
   if (noisy.length > 0) {
     const much = Math.round(noisySpread * 100);
@@ -139,31 +147,16 @@ function verdictSection(list: readonly Answer[]): string {
   return section('verdict', 'The verdict', intro + table(columns, rows));
 }
 
-function valueSection({ results }: Run): string {
-  if (results.values.length === 0) return '';
-  const rows = results.values.map(({ title, value, unit, note }) => [
-    title,
-    formatNumber(value),
-    unit,
-    note,
-  ]);
-  const columns = [
-    { title: 'figure' },
-    { title: 'value', numeric: true },
-    { title: 'unit' },
-    { title: 'how' },
-  ];
-  return section('values', 'Single figures', table(columns, rows));
-}
-
 function methodSection({ head, results }: Run): string {
   const absent =
-    results.absent.length === 0
-      ? '<p>Everything that can be compared with was there.</p>'
-      : `<h3>Absent on this machine</h3>${table(
-          [{ title: 'target' }, { title: 'why' }],
-          results.absent.map(({ name, reason }) => [name, reason]),
-        )}`;
+    results.jobNames.length === 0
+      ? ''
+      : results.absent.length === 0
+        ? '<p>Everything that can be compared with was there.</p>'
+        : `<h3>Absent on this machine</h3>${table(
+            [{ title: 'target' }, { title: 'why' }],
+            results.absent.map(({ name, reason }) => [name, reason]),
+          )}`;
   const volumeMiB = formatNumber(head.settings.volumeBytes / 2 ** 20);
   const machine = Object.entries(head.machine).map(([name, value]) => [name, value]);
   return section(

@@ -32,9 +32,13 @@ export function logarithmicScale(values: readonly number[]): Scale {
   };
 }
 
+/** An axis begins at 0 when its values do nearly. */
+const fromZeroBelow = 0.2;
+
 /** From the least to the largest value, for a time axis that need not begin at 0. */
 export function rangeScale(values: readonly number[]): Scale {
-  const first = Math.min(...values);
+  const least = Math.min(...values);
+  const first = least > 0 && least < Math.max(...values) * fromZeroBelow ? 0 : least;
   const width = Math.max(...values) - first;
   const plain = linearScale(width > 0 ? width : 1);
   return {

@@ -30,8 +30,9 @@ nav a { margin-right: 1rem; } a { color: var(--own); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .87rem; margin: .4rem 0 1rem; }
 th, td { text-align: left; padding: .34rem .6rem; border-bottom: 1px solid var(--line);
-  vertical-align: top; } th { color: var(--soft); font-weight: 600; white-space: nowrap; }
-th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+  vertical-align: top; } th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+th.n, td.n { text-align: right; } td.n, .whole { white-space: nowrap; }
+td.n { font-variant-numeric: tabular-nums; }
 tr.own td { font-weight: 600; } td small { display: block; }
 .badge { display: inline-block; border-radius: 999px; padding: .05rem .6rem; white-space: nowrap;
   font-weight: 600; font-size: .82rem; background: var(--panel); color: var(--soft); }

@@ -13,8 +13,10 @@ const mebibyte = 2 ** 20;
 const answerMs = 120_000;
 const hourMs = 3_600_000;
 
-/** With how much log the sites are killed; the last one is what is asked about. */
+/** With how much log the sites are killed; with a gibibyte is what is asked about. */
 const sizesMiB = { quick: [256], full: [64, 256, 1024] } as const;
+
+const askedMiB = 1024;
 
 /** Leaves `restart`, in seconds, in the results. Pairs of its own, compared at their end. */
 export async function measureRestart(session: Session): Promise<void> {
@@ -48,19 +50,21 @@ async function restartWith(session: Session, logged: number): Promise<void> {
   const seconds = (performance.now() - startedMs) / 1000;
   await started;
   await pair.pair.inSync(mainVolume);
-  session.results.setValue('restart', {
-    title: 'restart to first answer',
+  const sizeMiB = logged / mebibyte;
+  session.results.setValue(sizeMiB === askedMiB ? 'restart' : `restart-${sizeMiB}`, {
+    title: `restart with ${sizeMiB} MiB of log, to first answer`,
     unit: 's',
     value: seconds,
     note: `both sites killed with ${Math.round(usedBytes / mebibyte)} MiB of log in use, from process start to a read answered`,
   });
   const plot = {
+    group: 'growth',
     title: 'Restart of both sites to the first answer',
     xTitle: 'MiB of log to recover',
     yTitle: 's',
     logarithmic: true,
     note: '',
-  };
+  } as const;
   const point = { line: casemateName, x: logged / mebibyte, y: seconds };
   session.results.addPoint('restart', plot, point);
   await session.finishPair('restart', pair);

@@ -6,6 +6,7 @@
 import { mainVolume } from '../casemate.ts';
 import { casemateName } from '../casemate-names.ts';
 import { type RunFigures, runFio } from '../fio.ts';
+import { resyncJob } from '../scenario-jobs.ts';
 import type { Session } from '../session.ts';
 import { largest } from '../statistics.ts';
 
@@ -44,7 +45,7 @@ export async function measureResync(session: Session): Promise<void> {
   await started;
   await pair.pair.inSync(mainVolume);
   for (const figures of during) {
-    session.results.add('resync', casemateName, { ...figures, cpuUsPerOperation: undefined });
+    session.results.add(resyncJob, casemateName, { ...figures, cpuUsPerOperation: undefined });
   }
   const worstUs = largest(during.map(({ latency }) => latency.p99Us)) ?? 0;
   session.results.setValue('resync', {

@@ -121,7 +121,14 @@ class Soak {
     const kept = this.#observed.get(name) ?? { what, observations: [] };
     this.#observed.set(name, kept);
     kept.observations.push({ seconds, value, life });
-    const plot = { title, xTitle: 'seconds', yTitle: unit, logarithmic: false, note: '' };
+    const plot = {
+      group: 'soak',
+      title,
+      xTitle: 'seconds',
+      yTitle: unit,
+      logarithmic: false,
+      note: '',
+    } as const;
     this.#session.results.addPoint(`soak ${what}`, plot, {
       line,
       x: Math.round(seconds),
@@ -141,6 +148,7 @@ class Soak {
         unit: 'late / early',
         value: first === 0 ? 1 : last / first,
         note: `${verdict}: ${figures}; ${this.#kills} kills`,
+        group: 'soak',
       });
       if (verdict === 'grows') this.#session.problem(`soak: ${name} grows: ${figures}`);
     }

@@ -11,13 +11,15 @@ import type { Session } from '../session.ts';
 const gibibyte = 2 ** 30;
 const sizesGiB = [1, 4, 16, 64] as const;
 
-const plotOf = (title: string, yTitle: string) => ({
-  title,
-  xTitle: 'GiB',
-  yTitle,
-  logarithmic: true,
-  note: '',
-});
+const plotOf = (title: string, yTitle: string) =>
+  ({
+    group: 'growth',
+    title,
+    xTitle: 'GiB',
+    yTitle,
+    logarithmic: true,
+    note: '',
+  }) as const;
 
 /** A pair of its own, compared at its end. */
 export async function measureVolumeSize(session: Session): Promise<void> {

@@ -124,7 +124,14 @@ t.test(
 t.test('a run read back from its file gives the same reports', async (t) => {
   const run = runOf({ Casemate: [100, 110], [quorum]: [90, 95], 'physical limit': [300, 310] });
   run.results.setValue('restart', { title: 'r', unit: 's', value: 1, note: 'n' });
-  const plot = { title: 'p', xTitle: 'x', yTitle: 'y', logarithmic: false, note: '' };
+  const plot = {
+    group: 'growth',
+    title: 'p',
+    xTitle: 'x',
+    yTitle: 'y',
+    logarithmic: false,
+    note: '',
+  } as const;
   run.results.addPoint('p', plot, { line: 'a', x: 1, y: 2 });
   run.results.addPoint('p', plot, { line: 'a', x: 2, y: 3 });
   const directory = mkdtempSync(join(tmpdir(), 'casemate-'));
