@@ -353,6 +353,7 @@ export class Site implements SiteControl, SiteParts {
       link: this.peer,
       memory: this.memory,
       times: replication,
+      confirmReads: replication.reads === 'confirmed',
       limits: {
         inFlightBytesMax: replication.inFlightBytesMax,
         applyBacklogBytesMax: volumes.applyBacklogBytesMax,

@@ -41,6 +41,11 @@ const replication = table(
       { min: 25, max: 600_000, standard: 2100 },
       'How long a secondary that has acknowledged nothing waits before it takes over.',
     ),
+    reads: Type.Union([Type.Literal('lease'), Type.Literal('confirmed')], {
+      default: 'lease',
+      description:
+        'What lets the primary answer reads while both sites are in sync: the lease ("lease"), or an answer of the peer to each batch of reads ("confirmed"), for hosts whose clock can stop, such as virtual machines that are paused or moved.',
+    }),
     connectMs: integer(
       { min: 20, max: 300_000, standard: 3000 },
       'How long an attempt to connect may take, and how long a starting primary waits for its peer.',

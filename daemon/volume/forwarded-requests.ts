@@ -14,6 +14,7 @@ import { type WriteOwner, WritePart } from './write-part.ts';
 export interface ForwardedRequestsHost {
   nowMs(): number;
   takesWrites(): boolean;
+  /** By the lease (R19): the peer, which asks, followed this reign when it did so (R20). */
   mayRead(): boolean;
   volume(number: number): Volume | undefined;
   submitPart(part: WritePart): void;

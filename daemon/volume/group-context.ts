@@ -39,6 +39,8 @@ export interface GroupContext {
   readonly link: GroupLink;
   readonly memory: MemoryBudget;
   readonly times: CoreTimes;
+  /** Reads need a confirmation of the peer besides the lease (R20). */
+  readonly confirmReads: boolean;
   readonly limits: GroupLimits;
   readonly dataDirectory: string;
   /** Received memory that nobody looks at any more. */

@@ -85,7 +85,6 @@ export class Group implements VolumeHost {
     const reads = {
       nowMs: () => context.nowMs(),
       takesWrites: () => this.#view.takesWrites,
-      mayRead: () => this.mayRead(),
       readFailed: (volume: Volume, error: unknown) => this.readFailed(volume, error),
     };
     this.desk = new RequestDesk({
@@ -96,9 +95,12 @@ export class Group implements VolumeHost {
       standbySession: () => (this.#view.reigning ? undefined : this.#view.joinedSession),
       forward: (session, request) => context.link.sendForward(session, request),
       wakeLog: () => context.log.schedule(this.#appender),
+      mayRead: (receivedAtMs) => this.mayRead(receivedAtMs),
+      confirmReads: () => this.#dispatch({ kind: 'confirmReads' }),
     });
     this.#forwarded = new ForwardedRequests({
       ...reads,
+      mayRead: () => this.#core.mayRead(context.nowMs()),
       volume: (number) => this.volumes.byNumber(number),
       submitPart: (part) => this.desk.submitPart(part),
       reply: (session, reply) => context.link.sendForwardReply(session, reply),
@@ -147,8 +149,9 @@ export class Group implements VolumeHost {
 
   // --- requests of clients (VolumeHost)
 
-  mayRead(): boolean {
-    return this.#view.takesReads && this.#core.mayRead(this.#context.nowMs());
+  /** Without a time: a read that comes just now. */
+  mayRead(receivedAtMs = Number.POSITIVE_INFINITY): boolean {
+    return this.#view.takesReads && this.#core.mayAnswer(this.#context.nowMs(), receivedAtMs);
   }
 
   submit(volume: Volume, request: BlockRequest): void {

@@ -31,7 +31,10 @@ export interface RequestDeskHost {
   readonly holdMsMax: number;
   nowMs(): number;
   takesWrites(): boolean;
-  mayRead(): boolean;
+  /** May a read be answered that had come in full then (R19, R20)? */
+  mayRead(receivedAtMs: number): boolean;
+  /** Reads are held: asks for what lets them be answered. */
+  confirmReads(): void;
   /** The session on which requests can be passed on to the primary, if there is one. */
   standbySession(): number | undefined;
   forward(session: number, request: ForwardRequest): void;
@@ -176,9 +179,11 @@ export class RequestDesk {
       const session = this.#host.standbySession();
       if (session !== undefined) this.#passOnAll(session);
     }
-    if (this.#held.length > 0 && this.#host.mayRead()) {
+    const oldest = this.#held.peek();
+    if (oldest === undefined) return;
+    if (this.#host.mayRead(oldest.request.receivedAtMs)) {
       for (const waiting of this.#held.drain()) this.#submitRead(waiting);
-    }
+    } else this.#host.confirmReads();
   }
 
   sessionClosed(session: number): void {
@@ -283,13 +288,16 @@ export class RequestDesk {
   }
 
   #submitRead(waiting: WaitingRequest): void {
-    if (this.#host.mayRead()) {
+    if (this.#host.mayRead(waiting.request.receivedAtMs)) {
       this.#readHere(waiting);
       return;
     }
     const session = this.#host.standbySession();
-    if (session === undefined) this.#held.push(waiting);
-    else this.#passOnRead(session, waiting);
+    if (session !== undefined) this.#passOnRead(session, waiting);
+    else {
+      this.#held.push(waiting);
+      this.#host.confirmReads();
+    }
   }
 
   #readHere({ volume, request }: WaitingRequest): void {

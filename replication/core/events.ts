@@ -42,6 +42,8 @@ export type CoreEvent =
   | { readonly kind: 'swapWon'; readonly config: GroupConfig }
   | { readonly kind: 'swapLost'; readonly current: GroupConfig }
   | { readonly kind: 'registerRead'; readonly current: GroupConfig }
+  /** Reads wait for a confirmation of the peer (R20). */
+  | { readonly kind: 'confirmReads' }
   /** Operator: hand over to the peer (R21). */
   | { readonly kind: 'switchover' }
   /** Operator: `config` was forced at this site; it reigns by it (R35). */

@@ -13,6 +13,7 @@ import { onHello, onWelcome } from './join.ts';
 import { currentSession, onRefuse, onSessionClosed, onSessionOpened } from './link-state.ts';
 import type { PairMessage } from './messages.ts';
 import { onCreated, onForced, onSwapLost, onSwapWon } from './outcomes.ts';
+import { noteNumber, onConfirmReads } from './read-confirmation.ts';
 import type { CoreOptions } from './state.ts';
 import { CoreState, changeFlags, otherMember, wantsSession } from './state.ts';
 import {
@@ -28,7 +29,7 @@ import {
 } from './steady.ts';
 import { learn } from './swaps.ts';
 import { decide, onTick } from './timers.ts';
-import { buildView, mayRead, takesReads, takesWrites, waitCode } from './view.ts';
+import { buildView, mayAnswer, mayRead, takesReads, takesWrites, waitCode } from './view.ts';
 
 export type { CoreOptions } from './state.ts';
 
@@ -90,6 +91,11 @@ export class GroupCore {
     return mayRead(this.#state, nowMs);
   }
 
+  /** R20: may this site's client be answered a read that had come in full at `receivedAtMs`? */
+  mayAnswer(nowMs: number, receivedAtMs: number): boolean {
+    return mayAnswer(this.#state, nowMs, receivedAtMs);
+  }
+
   /**
    * Number for the next frame or heartbeat of the session. The lease counts from the time of the
    * last step before this call, which is never later than the sending.
@@ -97,6 +103,7 @@ export class GroupCore {
   nextNumber(): number {
     const state = this.#state;
     state.lastNumber += 1;
+    noteNumber(state, state.lastNumber);
     if (state.link.kind === 'sending' && state.config !== undefined) {
       state.link.sendTimes.record(state.lastNumber, state.nowMs, state.config.leaseMs);
     }
@@ -199,6 +206,9 @@ function dispatch(state: CoreState, event: CoreEvent): void {
       break;
     case 'registerRead':
       learn(state, event.current);
+      break;
+    case 'confirmReads':
+      onConfirmReads(state);
       break;
     case 'switchover':
       onSwitchover(state);

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import type { RefuseMessage } from './messages.ts';
 import type { CoreState, Link } from './state.ts';
-import { changeFlags, committedFloor, wantsSession } from './state.ts';
+import { changeFlags, committedFloor, noConfirmation, wantsSession } from './state.ts';
 import { abandonWait } from './wait.ts';
 
 export function currentSession(state: CoreState): number | undefined {
@@ -53,6 +53,7 @@ function dropLink(state: CoreState, lost: boolean): void {
   const inUse = link.kind === 'joined' || (link.kind === 'sending' && link.peerDurable > 0);
   if (state.link.kind === 'sending') state.effects.push({ kind: 'stopSending' });
   state.link = { kind: 'closed', sinceMs: state.nowMs, lost: lost && inUse };
+  state.confirmation = noConfirmation;
   abandonWait(state, 'the session with the joining peer has ended');
 }
 

@@ -26,6 +26,8 @@ export interface CoreOptions {
   readonly digestAt: (sequence: number) => Digest | undefined;
   /** A number in [0, 1): jitter only. */
   readonly random: () => number;
+  /** Reads need a confirmation of the peer besides the lease (R20). */
+  readonly confirmReads?: boolean;
   /**
    * The group's mode as the list of acceptors (R6), for these two stores: what `current`, those
    * that count now, should become.
@@ -115,6 +117,22 @@ export type JoinWait =
   | { readonly kind: 'none' }
   | { readonly kind: 'waiting'; readonly peerStore: StoreId; readonly sinceMs: number };
 
+/** R20, of one session. Times are this site's clock, and only their order counts. */
+export interface ReadConfirmation {
+  /** The next number that is given is the question. */
+  readonly asking: boolean;
+  /** The question that is under way, and when it left at the earliest. */
+  readonly question: { readonly number: number; readonly sentAtMs: number } | undefined;
+  /** Reads that came before this are confirmed. */
+  readonly confirmedMs: number;
+}
+
+export const noConfirmation: ReadConfirmation = {
+  asking: false,
+  question: undefined,
+  confirmedMs: Number.NEGATIVE_INFINITY,
+};
+
 export class CoreState {
   readonly options: CoreOptions;
   readonly me: StoreId;
@@ -144,6 +162,7 @@ export class CoreState {
   lastAcknowledgedAtMs: number;
   leaseUntilMs = Number.NEGATIVE_INFINITY;
   lastNumber = 0;
+  confirmation: ReadConfirmation = noConfirmation;
   /** Ends of the log some time ago (`joinLagMs`), to tell whether a joining peer keeps up. */
   endBefore: { readonly atMs: number; readonly earlier: number; readonly sequence: number };
 

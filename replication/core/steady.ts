@@ -8,6 +8,7 @@ import type { FrameSummary, GroupConfig } from './config.ts';
 import { considerAdd } from './joining-peer.ts';
 import { closeLink, refuse, sendHelloWhenQuiet } from './link-state.ts';
 import type { AckMessage, HeartbeatMessage, ReleaseMessage } from './messages.ts';
+import { noteAnswer } from './read-confirmation.ts';
 import type { CoreState } from './state.ts';
 import {
   changeFlags,
@@ -190,6 +191,7 @@ export function onAck(state: CoreState, ack: AckMessage): void {
   if (sentAtMs !== undefined) {
     state.leaseUntilMs = Math.max(state.leaseUntilMs, sentAtMs + role.config.leaseMs);
   }
+  noteAnswer(state, ack.number);
   advanceCommit(state);
   considerAdd(state);
 }

@@ -3,6 +3,7 @@
  * and what clears it, in sentences for an operator at three in the morning.
  */
 import type { CoreView, PeerState, WaitReason } from './events.ts';
+import { isConfirmed } from './read-confirmation.ts';
 import type { CoreState } from './state.ts';
 import { isInSync, needsPeer, otherMember, quorumWithoutPeer, wantsSession } from './state.ts';
 
@@ -26,6 +27,13 @@ export function mayRead(state: CoreState, nowMs: number): boolean {
   const { role } = state;
   if (role.kind !== 'reigning' || !takesReads(state)) return false;
   return !needsPeer(state, role) || nowMs < state.leaseUntilMs;
+}
+
+/** R19 and R20, for a read that a client of this site has sent. */
+export function mayAnswer(state: CoreState, nowMs: number, receivedAtMs: number): boolean {
+  const { role } = state;
+  if (role.kind !== 'reigning' || !mayRead(state, nowMs)) return false;
+  return !needsPeer(state, role) || isConfirmed(state, receivedAtMs);
 }
 
 export function waitCode(state: CoreState): WaitReason['code'] | undefined {

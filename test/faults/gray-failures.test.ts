@@ -1,7 +1,7 @@
 /**
  * Sites that fail in part: a log that can't be written hands the volumes over (R33), a peer whose
  * disk stalls while its heartbeats go on leaves (I10), and an event loop that was late for its
- * lease answers no read (R19); a log that the data files keep full makes writes wait (I9). Two
+ * lease answers no read (R19, R20); a log that the data files keep full makes writes wait (I9). Two
  * sites in one process, whose disks and clocks are spoiled.
  */
 import t from 'tap';
@@ -108,4 +108,20 @@ t.test('the log runs full while the data files lag: writes wait, and say why', a
   t.same(new Set(await Promise.all(writes)), new Set([0]), 'all of them are answered');
   await a.until('serves again', ({ serves, wait }) => serves && wait === undefined);
   t.match(a.events(), /log-room/);
+});
+
+t.test('confirmed reads are answered by the word of the peer, not by the clock', async (t) => {
+  const tables = { replication: ['reads = "confirmed"'] };
+  const { a, b } = await spoiledPair(t, { tables, onPeerLoss: 'preferred' });
+  await a.write('1');
+  const [group] = [...a.site.groups.all];
+  if (group === undefined) throw new Error('the site has no group');
+  t.notOk(group.mayRead(), 'not even a read in memory, however fresh the lease is');
+  t.same(await Promise.all([a.read(), a.read(), b.read()]), ['1', '1', '1'], 'at either site');
+  const receivedAtMs = a.site.clock.nowMs();
+  await a.read();
+  t.ok(group.mayRead(receivedAtMs), 'what had come before the answer that is there is confirmed');
+  t.notOk(group.mayRead(a.site.clock.nowMs()), 'what comes after it is not');
+  await b.stop();
+  t.equal(await a.read(), '1', 'once the other site has been dropped nobody is asked');
 });
