@@ -76,14 +76,14 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
   const changes = new GroupChanges({ groupId, base, store: context.store, volumes });
   await volumes.load(checkpoint?.volumes ?? [], start.sequence);
   if (isOfDataFiles) {
-    await replayLog(context, stored.groupId, { start, commit, end }, volumes, replay, tail);
+    const points = { start, commit, end };
+    await replayLog(context, stored.groupId, points, volumes, { replayed: replay, tail }, host);
   }
   const core = new GroupCore({
     storeId: context.storeId,
     groupId: stored.groupId,
     recovered: { ...state, commit: commitBoundary(commit, tail, start) },
     times: context.times,
-    confirmReads: context.confirmReads,
     nowMs: context.nowMs(),
     logStart: () => context.log.firstSequence(stored.groupId),
     volumes: () => [...volumes.all].map(({ number, sizeBytes }) => ({ volume: number, sizeBytes })),
@@ -149,8 +149,8 @@ async function replayLog(
   groupId: string,
   points: { readonly start: HistoryPoint; readonly commit: number; readonly end: HistoryPoint },
   volumes: GroupVolumes,
-  replayed: Frame[],
-  tail: Frame[],
+  found: { readonly replayed: Frame[]; readonly tail: Frame[] },
+  host: { readonly onFailure: (reject: (error: unknown) => void) => void },
 ): Promise<void> {
   let position = points.start.sequence;
   volumes.setReplaying(true);
@@ -158,10 +158,13 @@ async function replayLog(
     const frames = await context.log.readFrames(groupId, position, replayBytes);
     for (const frame of frames) {
       if (frame.lastSequence <= points.commit) {
-        await new Promise<void>((resolve) => volumes.commit(frame, false, resolve));
-        replayed.push(pointOnly(frame));
+        await new Promise<void>((resolve, reject) => {
+          host.onFailure(reject);
+          volumes.commit(frame, false, resolve);
+        });
+        found.replayed.push(pointOnly(frame));
       } else {
-        tail.push(frame);
+        found.tail.push(frame);
       }
       position = frame.lastSequence;
     }
@@ -182,9 +185,12 @@ function pointOnly(frame: Frame): Frame {
 function groupVolumesHost(options: OpenGroupOptions): {
   host: GroupVolumesHost;
   attach: (group: Group) => void;
+  /** Whom to tell of a failure while the log is replayed: the start must not wait for ever. */
+  onFailure: (reject: (error: unknown) => void) => void;
 } {
   const { context, stored } = options;
   let group: Group | undefined;
+  let failed: (error: unknown) => void = () => undefined;
   const stallText = 'the file system of the data directory is full; writes wait for room';
   const host: GroupVolumesHost = {
     openStore: (volume, sizeBytes) => {
@@ -228,12 +234,18 @@ function groupVolumesHost(options: OpenGroupOptions): {
       });
     },
     tableChanged: options.tableChanged,
-    failed: (error) => context.failed(error),
+    failed: (error) => {
+      context.failed(error);
+      failed(error);
+    },
   };
   return {
     host,
     attach: (made) => {
       group = made;
+    },
+    onFailure: (reject) => {
+      failed = reject;
     },
   };
 }
