@@ -20,6 +20,8 @@ export interface ForcedPromotionHost {
   /** Who decides after a forced promotion without a quorum (R35). */
   readonly forcedAcceptors: readonly string[];
   readonly registerType: 'sites' | 'etcd';
+  /** Epoch of the newest configuration that this site's acceptor has taken; 0 if none. */
+  acceptedEpoch(group: Group): number;
   newConfig(config: Omit<GroupConfig, 'epochId' | 'leaseMs' | 'graceMs'>): GroupConfig;
 }
 
@@ -87,7 +89,9 @@ export async function promoteByForce(
   const fields = { primary: host.storeId, inSync: [host.storeId], forced: view.end };
   if (current === undefined) {
     const acceptors = [...host.forcedAcceptors];
-    const alone = host.newConfig({ ...fields, epoch: (view.config?.epoch ?? 0) + 1, acceptors });
+    // What this site's acceptor took may have been won: its epoch is not to be used again (I2).
+    const newest = Math.max(view.config?.epoch ?? 0, host.acceptedEpoch(group));
+    const alone = host.newConfig({ ...fields, epoch: newest + 1, acceptors });
     await register.force(alone);
     group.forced(alone);
     return alone;

@@ -40,6 +40,8 @@ export interface OperationsHost {
   /** Why the two sites have no witness in common although one of them has one. */
   witnessDifference(): string | undefined;
   dropGroup(group: Group, how: 'delete-files'): Promise<void>;
+  /** Epoch of the newest configuration that this site's acceptor has taken; 0 if none. */
+  acceptedEpoch(group: Group): number;
   newConfig(config: Omit<GroupConfig, 'epochId' | 'leaseMs' | 'graceMs'>): GroupConfig;
   call<Name extends PeerCallName>(
     method: Name,

@@ -8,10 +8,11 @@ import { join } from 'node:path';
 import type { GroupConfig } from '../replication/core/config.ts';
 import type { Clock } from '../replication/link/clock.ts';
 import { Acceptor } from '../replication/register/acceptor.ts';
+import { isAcceptorState } from '../replication/register/messages.ts';
 import { Log } from '../wal/log.ts';
 import type { LogRecovery } from '../wal/log-types.ts';
-import { AcceptorBatch } from './acceptor-batch.ts';
 import { AcceptorClients } from './acceptor-clients.ts';
+import { untilItFails } from './acceptor-store.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Config } from './config/schema.ts';
 import { CasemateError } from './errors.ts';
@@ -80,7 +81,6 @@ export class Site implements SiteControl, SiteParts {
   readonly #checkpointer: Checkpointer;
   readonly #healingRetries = new HealingRetries();
   readonly #logRoom: LogRoom;
-  readonly #votes: AcceptorBatch;
   #cancelTick: () => void = () => undefined;
   #closed = false;
 
@@ -119,16 +119,10 @@ export class Site implements SiteControl, SiteParts {
       witness: this.witness,
       ports,
     });
-    this.#votes = new AcceptorBatch({
-      commit: store.acceptors.together,
-      later: ports.later,
-      failed: (error) => this.fail(error),
-    });
     const acceptors = new AcceptorClients({
-      batch: this.#votes,
       own: new Acceptor({
         storeId: store.storeId,
-        store: store.acceptors,
+        store: untilItFails(store.acceptors),
         accepted: (groupId, value) => this.groups.get(groupId)?.acceptorTook(value),
       }),
       ownStoreId: store.storeId,
@@ -239,7 +233,6 @@ export class Site implements SiteControl, SiteParts {
     await this.#checkpointer.stop();
     await this.groups.closeAll();
     await this.witness.close();
-    this.#votes.close();
     this.register.close();
     await this.log.close();
     this.event('info', 'stopped', undefined, 'stopped in order');
@@ -353,7 +346,6 @@ export class Site implements SiteControl, SiteParts {
       link: this.peer,
       memory: this.memory,
       times: replication,
-      confirmReads: replication.reads === 'confirmed',
       limits: {
         inFlightBytesMax: replication.inFlightBytesMax,
         applyBacklogBytesMax: volumes.applyBacklogBytesMax,
@@ -414,6 +406,10 @@ export class Site implements SiteControl, SiteParts {
       registerType: config.register.type,
       witnessDifference: () => this.witness.voters.difference,
       dropGroup: (group, how) => groups.drop(group, how),
+      acceptedEpoch: ({ groupId }) => {
+        const state = store.acceptors.load(groupId);
+        return isAcceptorState(state) ? (state.value?.epoch ?? 0) : 0;
+      },
       newConfig: (fields): GroupConfig => ({
         ...fields,
         epochId: this.#ports.randomId(),

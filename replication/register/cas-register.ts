@@ -92,6 +92,11 @@ export class CasRegister implements Register {
           ? { outcome: 'won' }
           : { outcome: 'lost', current: value };
       }
+      // The other site was forced (R35): this swap cannot win any more; its proposer, who has not
+      // acted by it, may learn so. Otherwise it would suspend for ever and never meet the other.
+      if (result.kind === 'forced' && result.value.epoch >= next.epoch) {
+        return { outcome: 'lost', current: result.value };
+      }
       await this.#pause(attempt);
       if (this.#newest !== token) return never();
     }

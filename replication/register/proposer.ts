@@ -16,6 +16,8 @@ export type RoundResult =
   | { readonly kind: 'chosen'; readonly value: GroupConfig }
   /** All acceptors asked are blank: there is no value. */
   | { readonly kind: 'absent' }
+  /** Nothing can be chosen without a site at which `value` was forced alone (R35). */
+  | { readonly kind: 'forced'; readonly value: GroupConfig }
   /** Another proposer's ballot is in the way; what was accepted so far may be chosen or not. */
   | { readonly kind: 'conflict' }
   /** Too few answered; what was accepted so far may be chosen or not. */
@@ -54,11 +56,13 @@ export class Proposer {
     if (!this.#hasOwnAnswer(clients, answers)) return { kind: 'unreachable' };
     const sorted = sortAnswers(answers);
     const current = newestValue(sorted.promises);
-    if (current === undefined) return this.#fromAbsent(clients, ballot, answers, change);
+    if (current === undefined) {
+      return forcedElsewhere(answers) ?? this.#fromAbsent(clients, ballot, answers, change);
+    }
     const next = change(current);
     assert(next !== undefined, 'a value that is there is not removed');
     const quorum = quorumFor(sorted, next);
-    if (!hasPromises(quorum, sorted)) return failure(answers);
+    if (!hasPromises(quorum, sorted)) return forcedElsewhere(answers, quorum) ?? failure(answers);
     return this.#accept(clients, ballot, next, quorum);
   }
 
@@ -161,6 +165,20 @@ function acceptedByAll(
 function acceptedOf(answers: readonly AcceptAnswer[]): readonly StoreId[] {
   const stores = answers.filter(({ kind }) => kind === 'accepted').map(({ storeId }) => storeId);
   return [...new Set(stores)];
+}
+
+/** R35: a site that was forced promises nothing to others; can there be a quorum without it? */
+function forcedElsewhere(
+  answers: readonly PrepareAnswer[],
+  quorum?: RoundQuorum,
+): RoundResult | undefined {
+  const forced = answers.filter((answer) => answer.kind === 'forced');
+  const [first] = forced;
+  if (first === undefined) return undefined;
+  const lost = (store: StoreId): boolean => forced.some(({ storeId }) => storeId === store);
+  const left = quorum?.promisesFrom.filter((store) => !lost(store)) ?? [];
+  if (quorum !== undefined && left.length >= quorum.promiseCount) return undefined;
+  return { kind: 'forced', value: first.value };
 }
 
 function failure(answers: readonly (PrepareAnswer | AcceptAnswer)[]): RoundResult {

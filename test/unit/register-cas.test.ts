@@ -213,6 +213,26 @@ t.test('what was forced at one site hears nobody else, and can be left again (R3
   t.same(await a.read(), both, 'both know it now');
 });
 
+t.test('a swap that only the forced site could let win is lost (R35)', async (t) => {
+  const cluster = new RegisterCluster(['A0', 'B0']);
+  const a = cluster.register('A0');
+  const b = cluster.register('B0');
+  const first = firstConfig(['A0', 'B0']);
+  await a.swap(undefined, first);
+  cluster.down.add('B0');
+  const drop = a.swap(first, nextConfig(first, { inSync: ['A0'] }));
+  t.equal(await stays(drop), 'open', 'in doubt: it may be won later');
+  const forced = nextConfig(first, {
+    primary: 'B0',
+    inSync: ['B0'],
+    acceptors: ['B0'],
+    forced: { sequence: 7, digest: 'd' },
+  });
+  await b.force(forced);
+  cluster.down.clear();
+  t.same(await drop, { outcome: 'lost', current: forced }, 'and hears of the force');
+});
+
 t.test('an older history at the other site never comes back when force is left', async (t) => {
   const cluster = new RegisterCluster(['A0', 'B0']);
   const a = cluster.register('A0');
