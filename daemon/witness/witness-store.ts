@@ -12,8 +12,9 @@ import {
   type Database,
   type DatabaseFormat,
   databaseError,
+  isDiskFull,
+  type OpenDatabase,
   openDatabase,
-  together,
 } from '../store/database.ts';
 import { storeCorrupt, wrongIdentity } from '../store/errors.ts';
 import { checkedRow, countSchema, identifierSchema } from '../store/rows.ts';
@@ -47,6 +48,8 @@ export interface WitnessStoreOptions {
   readonly groupsMax: number;
   /** Makes the store's id, once: 32 random hex digits. */
   readonly newId: () => StoreId;
+  /** Opens a database file; the real thing if absent. */
+  readonly openDatabase?: OpenDatabase;
 }
 
 export class WitnessStore {
@@ -55,7 +58,7 @@ export class WitnessStore {
   readonly #path: string;
   readonly #groupsMax: number;
   readonly #statements;
-  readonly #together: (run: () => void) => void;
+  readonly #transaction: (run: () => void) => void;
   /** Groups of each cluster, counted once and kept. */
   readonly #groups = new Map<string, number>();
   #commits = 0;
@@ -74,7 +77,7 @@ export class WitnessStore {
          ON CONFLICT (cluster, group_id) DO UPDATE SET state = excluded.state`,
       ),
     };
-    this.#together = together(database, path);
+    this.#transaction = database.transaction((run: () => void) => run());
   }
 
   /**
@@ -84,7 +87,7 @@ export class WitnessStore {
    */
   static open(options: WitnessStoreOptions): WitnessStore {
     const path = join(options.directory, 'witness.sqlite');
-    const database = openDatabase(path, format);
+    const database = (options.openDatabase ?? openDatabase)(path, format);
     try {
       return new WitnessStore(database, path, options);
     } catch (error) {
@@ -103,17 +106,21 @@ export class WitnessStore {
 
   /**
    * Everything that `run` saves is on stable storage, with one sync, when this returns.
-   * @throws {CasemateError} ERR_STORE_FULL: nothing of it was kept, and it may be tried again;
+   * @throws {CasemateError} ERR_WITNESS_FULL: nothing of it was kept, and it may be tried again;
    *   anything else: what is on the disk is not known (I8).
    */
   commit(run: () => void): void {
     this.#dirty = false;
     try {
-      this.#together(run);
+      this.#transaction(run);
     } catch (error) {
       // Counts of groups that were not kept after all.
       this.#groups.clear();
-      throw error;
+      if (!isDiskFull(error)) throw error;
+      throw new CasemateError('ERR_WITNESS_FULL', 'the disk of the witness is full', {
+        hint: 'Make room in its data directory.',
+        cause: error,
+      });
     }
     if (this.#dirty) this.#commits += 1;
   }

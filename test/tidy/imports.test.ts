@@ -34,6 +34,7 @@ const entryPoints = [
   'daemon/cli/main.ts',
   'bench/main.ts',
   'test/run-tests.ts',
+  'test/simulation/sites/simulate.ts',
 ];
 
 const folderOf = (path: string): string => path.slice(0, path.indexOf('/'));

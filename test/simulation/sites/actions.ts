@@ -1,0 +1,199 @@
+/** Carries out what a plan says, and undoes what lasts for a while. */
+import type { Site } from '../../../daemon/site.ts';
+import { type Action, actionText } from './plan.ts';
+import type { SiteName } from './simulated-config.ts';
+import type { SimulatedMachine } from './simulated-machine.ts';
+import type { World } from './world.ts';
+
+/** True if it could be done: of what happens to a process that is not there, nothing does. */
+export function carryOut(world: World, action: Action): boolean {
+  if (action.kind === 'request') {
+    return world.clients.send(world.machine(action.site), action.request) !== undefined;
+  }
+  const done = isBetween(action)
+    ? disturbNetwork(world, action)
+    : action.kind === 'witness-down'
+      ? disturbWitness(world, action)
+      : disturb(world, world.machine(action.site), action.site, action);
+  if (done) world.note(actionText(action).slice(10).trim());
+  return done;
+}
+
+type NetworkAction = Extract<Action, { kind: 'cut' | 'reset' | 'delay' }>;
+type WitnessAction = Extract<Action, { kind: 'witness-down' }>;
+
+function isBetween(action: Action): action is NetworkAction {
+  return action.kind === 'cut' || action.kind === 'reset' || action.kind === 'delay';
+}
+
+function disturbNetwork({ network, time }: World, action: NetworkAction): boolean {
+  const { site, other } = action;
+  switch (action.kind) {
+    case 'cut':
+      network.block(site, other);
+      if (action.both) network.block(other, site);
+      time.after(action.forMs, () => {
+        network.unblock(site, other);
+        if (action.both) network.unblock(other, site);
+      });
+      return true;
+    case 'reset':
+      return network.reset(site, other) > 0;
+    case 'delay': {
+      const { delayMs } = action;
+      network.setDelay(site, other, delayMs);
+      network.setDelay(other, site, delayMs);
+      time.after(action.forMs, () => {
+        network.setDelay(site, other, undefined);
+        network.setDelay(other, site, undefined);
+      });
+      return true;
+    }
+    default: {
+      const never: never = action;
+      throw new Error(`no such action ${JSON.stringify(never)}`);
+    }
+  }
+}
+
+function disturbWitness({ witness, time }: World, { how, forMs }: WitnessAction): boolean {
+  if (witness?.life === undefined) return false;
+  if (how === 'pause') {
+    witness.life.pauseUntil(time.nowMs + forMs);
+    return true;
+  }
+  witness.crash(how);
+  time.after(forMs, () => witness.start());
+  return true;
+}
+
+function disturb(
+  world: World,
+  machine: SimulatedMachine,
+  site: SiteName,
+  action: Exclude<Action, { kind: 'request' } | NetworkAction | WitnessAction>,
+): boolean {
+  const { time, checks } = world;
+  switch (action.kind) {
+    case 'kill':
+    case 'power-loss':
+      if (!machine.running) return false;
+      machine.crash(action.kind === 'kill' ? 'kill' : 'power');
+      world.clients.disconnect(site);
+      time.after(action.forMs, () => machine.start());
+      return true;
+    case 'stop':
+      if (machine.site === undefined) return false;
+      machine.stop();
+      world.clients.disconnect(site);
+      time.after(action.forMs, () => machine.startAfterStop());
+      return true;
+    case 'pause':
+      machine.life?.pauseUntil(time.nowMs + action.forMs);
+      return machine.running;
+    case 'slow-disk':
+      machine.diskStepMs = action.stepMs;
+      time.after(action.forMs, () => {
+        machine.diskStepMs = 0.05;
+      });
+      return true;
+    case 'disk-error': {
+      const { operation, nth } = action;
+      machine.disk.inject({ operation, code: 'EIO', nth, pathContains: '' });
+      return true;
+    }
+    case 'disk-full': {
+      for (const operation of ['apply-data', 'create-segment', 'resize-data'] as const) {
+        machine.disk.inject({ operation, code: 'ENOSPC', times: 1_000_000 });
+      }
+      time.after(action.forMs, () => machine.disk.clearFaults());
+      return true;
+    }
+    case 'store-full':
+      machine.databases.setFull(true);
+      time.after(action.forMs, () => machine.databases.setFull(false));
+      return true;
+    case 'rot':
+      if (action.what === 'log') checks.rotten = true;
+      return rot(world, machine, action);
+    case 'drift':
+      machine.clockRate = action.rate;
+      return true;
+    case 'switchover':
+      return switchOver(world, machine.site);
+    case 'force':
+      return force(world, machine.site);
+    case 'clients-leave':
+      world.clients.disconnect(site);
+      return true;
+    default: {
+      const never: never = action;
+      throw new Error(`no such action ${JSON.stringify(never)}`);
+    }
+  }
+}
+
+/**
+ * A block that was being written when the power went is written again from the log, whatever its
+ * checksum says; bits that rot in it before that, outside what is written again, go unnoticed. So
+ * at a machine that was not stopped in order the block counts as doubtful.
+ */
+function rot(
+  world: World,
+  machine: SimulatedMachine,
+  { what, place }: { readonly what: 'log' | 'data' | 'checksums'; readonly place: number },
+): boolean {
+  const suffix = { log: 'segment-', data: '.data', checksums: '.checksums' }[what];
+  const files = machine.disk.files().filter(({ path }) => path.includes(suffix));
+  const total = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  let offsetBytes = Math.floor(place * total);
+  for (const { path, sizeBytes } of files) {
+    if (offsetBytes < sizeBytes) {
+      machine.disk.corrupt(path, offsetBytes, 1 << (offsetBytes % 8));
+      if (what === 'data' && crashes(world, machine)) {
+        const block = Math.floor(offsetBytes / 4096);
+        for (const { name } of world.plan.volumes) world.clients.doubt(name, block * 8, 8);
+      }
+      return true;
+    }
+    offsetBytes -= sizeBytes;
+  }
+  return false;
+}
+
+function crashes({ plan }: World, { name }: SimulatedMachine): boolean {
+  return plan.actions.some(({ kind, site }) => {
+    return site === name && (kind === 'kill' || kind === 'power-loss' || kind === 'disk-error');
+  });
+}
+
+/** Operators' actions fail with an error that tells why; that is theirs to see, not a violation. */
+function switchOver(world: World, site: Site | undefined): boolean {
+  const volume = site === undefined ? undefined : world.random.pick(world.plan.volumes);
+  if (site === undefined || volume === undefined || !exists(site, volume.name)) return false;
+  const done = (text: string) => (): void => world.note(`switchover of ${volume.name}: ${text}`);
+  site.switchover(volume.name).then(done('done'), (error: unknown) => {
+    done(error instanceof Error ? error.message : String(error))();
+  });
+  return true;
+}
+
+function force(world: World, site: Site | undefined): boolean {
+  const volume = site === undefined ? undefined : world.random.pick(world.plan.volumes);
+  if (site === undefined || volume === undefined || !exists(site, volume.name)) return false;
+  world.checks.forced = true;
+  site
+    .promotionEvidence(volume.name)
+    .then(({ confirmation }) => site.forcePromote(volume.name, confirmation))
+    .then(
+      () => world.note(`${volume.name} was promoted by force`),
+      (error: unknown) => {
+        world.note(`not forced: ${error instanceof Error ? error.message : String(error)}`);
+      },
+    );
+  return true;
+}
+
+function exists(site: Site, name: string): boolean {
+  return site.groups.find(name) !== undefined;
+}

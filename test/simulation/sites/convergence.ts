@@ -1,0 +1,165 @@
+/**
+ * The end of a run: no more faults, everybody runs; then both sites have to be in sync and
+ * identical within bounded time, and every request that a client still waits for answered. Unless
+ * a fault made that impossible: then the sites have to say so, and it has to be true.
+ */
+import type { Group } from '../../../daemon/volume/group.ts';
+import type { SimulatedMachine } from './simulated-machine.ts';
+import { Violation } from './violation.ts';
+import type { World } from './world.ts';
+
+/** Reconnecting, rejoining after back-offs, and everything that the plan had started. */
+const convergeMsMax = 90_000;
+const restartMs = 500;
+
+/** Ends all faults and waits; gives why it can't be, if a fault is to blame. */
+export async function awaitConvergence(world: World): Promise<string | undefined> {
+  world.note('the faults end');
+  world.network.healAll();
+  for (const machine of world.machines.values()) {
+    machine.life?.resume();
+    machine.diskStepMs = 0.05;
+    machine.disk.clearFaults();
+    machine.databases.setFull(false);
+  }
+  world.witness?.life?.resume();
+  world.witness?.start();
+  const endMs = world.time.nowMs + convergeMsMax;
+  let excuse: string | undefined;
+  while (world.time.nowMs < endMs) {
+    const there = await world.until(() => isConverged(world) || hasFailed(world), 1000);
+    excuse = excuseOf(world);
+    if (there && isConverged(world)) return undefined;
+    if (excuse !== undefined && world.time.nowMs > endMs - convergeMsMax + 20_000) return excuse;
+    restartFailed(world);
+  }
+  if (excuse !== undefined) return excuse;
+  throw new Violation('liveness', `not in sync after all faults have ended\n${stateText(world)}`);
+}
+
+/** Reads everything at both sites, and compares what their data files hold. */
+export async function finalReads(world: World): Promise<void> {
+  for (const { name, sectors } of world.plan.volumes) {
+    for (const machine of world.machines.values()) {
+      for (let sector = 0; sector < sectors; sector += 64) {
+        const request = { kind: 'read', volume: name, sector, sectors: 64 } as const;
+        if (world.clients.send(machine, request) === undefined) {
+          throw new Violation('liveness', `${machine.name} takes no reads of ${name}`);
+        }
+      }
+    }
+    const answered = await world.until(() => world.clients.waiting.size === 0, 10_000);
+    if (!answered) throw new Violation('liveness', `reads of ${name} are not answered`);
+    await compareFiles(world, name);
+  }
+}
+
+async function compareFiles(world: World, name: string): Promise<void> {
+  const contents: Buffer[] = [];
+  for (const { site } of world.machines.values()) {
+    const volume = site?.operations.find(name).volume;
+    if (volume === undefined) throw new Violation('I11', `${name} is not at both sites`);
+    const content = Buffer.alloc(volume.sizeBytes);
+    await world.settled(volume.store.read(content, 0), `reading ${name}`, 10_000);
+    contents.push(content);
+  }
+  const [one, other] = contents;
+  if (one === undefined || other === undefined) return;
+  for (let start = 0; start < one.length; start += 512) {
+    if (one.subarray(start, start + 512).equals(other.subarray(start, start + 512))) continue;
+    if (world.clients.isDoubtful(name, start / 512)) continue;
+    const text = `sector ${start / 512} of ${name} differs although both sites are in sync`;
+    throw new Violation('I11', text);
+  }
+}
+
+function hasFailed(world: World): boolean {
+  return machinesOf(world).some(({ site }) => site?.failure !== undefined);
+}
+
+/** What an operator does: a site whose disk had failed is started again. */
+function restartFailed(world: World): void {
+  for (const machine of world.machines.values()) {
+    if (machine.site?.failure !== undefined) {
+      machine.crash('kill');
+      world.clients.disconnect(machine.name);
+    }
+    if (!machine.running) world.time.after(restartMs, () => machine.start());
+  }
+}
+
+function isConverged(world: World): boolean {
+  const machines = machinesOf(world);
+  if (machines.some(({ site, stopping }) => site === undefined || stopping)) return false;
+  if (world.clients.waiting.size > 0) return false;
+  return world.plan.volumes.every(({ name }) => {
+    const groups = machines.map((machine) => groupOf(machine, name));
+    const [one, other] = groups;
+    if (one === undefined || other === undefined) return false;
+    return isSame(one, other) && one.view.reigning !== other.view.reigning;
+  });
+}
+
+function isSame(one: Group, other: Group): boolean {
+  const primary = one.view.reigning ? one : other;
+  const { view } = primary;
+  return (
+    view.inSyncWithPeer &&
+    view.takesReads &&
+    view.takesWrites &&
+    one.view.end.sequence === other.view.end.sequence &&
+    one.view.end.digest === other.view.end.digest &&
+    [one, other].every(({ view: each, volumes }) => {
+      return each.commit === each.end.sequence && volumes.appliedThrough >= each.commit;
+    })
+  );
+}
+
+/** Why the copies can't be brought together, in the sites' own words, if a fault explains it. */
+function excuseOf(world: World): string | undefined {
+  const { rotten, forced } = world.checks;
+  for (const machine of machinesOf(world)) {
+    const { site, startProblem } = machine;
+    if (rotten && site === undefined && startProblem !== undefined) return 'log-unreadable';
+    const events = site?.events({ limit: 100 }) ?? [];
+    if (rotten && events.some(({ code }) => code === 'catch-up-interrupted')) return 'log-damaged';
+    for (const group of site?.groups.all ?? []) {
+      const { waitReason, peer } = group.view;
+      if (peer.kind === 'resync-needed') return 'resync-needed';
+      if (rotten && waitReason?.code === 'damaged') return 'damaged';
+      if (forced && waitReason?.code === 'split') return 'split';
+      if (forced && peer.kind === 'refused') return 'split';
+    }
+  }
+  return undefined;
+}
+
+function stateText(world: World): string {
+  const lines = machinesOf(world).flatMap((machine) => {
+    const { name, site, startProblem, lives } = machine;
+    const head = `  ${name}: life ${lives}, ${site === undefined ? 'not open' : 'open'}`;
+    const groups = [...(site?.groups.all ?? [])].map(({ view, groupName, volumes }) => {
+      const { waitReason, peer, config, end, commit, durable } = view;
+      const state = { waitReason, peer, config, end, commit, durable };
+      return `    ${groupName} applied ${volumes.appliedThrough} ${JSON.stringify(state)}`;
+    });
+    const more = [site?.failure, startProblem, site?.peer.problem].filter((text) => text);
+    return [head, ...more.map((text) => `    ${text}`), ...groups];
+  });
+  const waiting = [...world.clients.waiting].map(
+    ({ command, machineName, sentAtMs }) =>
+      `  waits: ${command} at ${machineName} since ${sentAtMs}`,
+  );
+  return [...lines, ...waiting].join('\n');
+}
+
+function machinesOf(world: World): SimulatedMachine[] {
+  return [...world.machines.values()];
+}
+
+function groupOf(machine: SimulatedMachine, volume: string): Group | undefined {
+  for (const found of machine.site?.groups.volumes() ?? []) {
+    if (found.volume.name === volume) return found.group;
+  }
+  return undefined;
+}

@@ -1,0 +1,150 @@
+/**
+ * Looked at after every step: what must hold of the two sites at any moment (I1 to I11), as far as
+ * it can be seen from outside. What clients see is checked by their history, at the end.
+ */
+
+import type { Group } from '../../../daemon/volume/group.ts';
+import type { GroupConfig } from '../../../replication/core/config.ts';
+import type { SimulatedMachine } from './simulated-machine.ts';
+import { Violation } from './violation.ts';
+
+interface SeenGroup {
+  /** Digest of the history through each committed frame, whoever committed it. */
+  readonly committed: Map<number, string>;
+  /** Digest of the history through the end of a reign's frame, by epoch id and sequence. */
+  readonly named: Map<string, string>;
+  readonly configs: Map<number, GroupConfig>;
+  /** What a store has claimed to be durable in its log. */
+  readonly durable: Map<string, number>;
+}
+
+export class InvariantChecks {
+  /** After a forced promotion there are two histories, and the sites say so. */
+  forced = false;
+  /** Bits have rotted, or a store has lied: what was claimed may be gone. */
+  rotten = false;
+  readonly #groups = new Map<string, SeenGroup>();
+  readonly #lives = new Map<string, number>();
+  #steps = 0;
+
+  /** Throws a Violation. */
+  look(machines: readonly SimulatedMachine[]): void {
+    this.#steps += 1;
+    const serving = new Map<string, string>();
+    for (const machine of machines) {
+      const { site } = machine;
+      if (site === undefined || !machine.running) continue;
+      const fresh = this.#lives.get(machine.name) !== machine.lives;
+      this.#lives.set(machine.name, machine.lives);
+      for (const group of site.groups.all) {
+        const seen = this.#seen(group.groupId);
+        this.#lookAt(machine, group, seen, fresh);
+        if (!machine.awake || !group.mayRead()) continue;
+        const other = serving.get(group.groupId);
+        if (other !== undefined && !this.forced) {
+          throw new Violation('I4', `${other} and ${machine.name} both serve ${group.groupName}`);
+        }
+        serving.set(group.groupId, machine.name);
+      }
+      if (this.#steps % 64 === 0) checkBounds(machine);
+    }
+  }
+
+  #lookAt(machine: SimulatedMachine, group: Group, seen: SeenGroup, fresh: boolean): void {
+    const { site } = machine;
+    if (site === undefined) return;
+    const { view } = group;
+    const storeId = site.store.storeId;
+    const where = `${group.groupName} at ${machine.name}`;
+    const claimed = seen.durable.get(storeId) ?? 0;
+    if (fresh && !this.rotten && view.end.sequence < claimed) {
+      const text = `${where} has lost records: its log ends at ${view.end.sequence}, not ${claimed}`;
+      throw new Violation('I1', text);
+    }
+    seen.durable.set(storeId, view.durable);
+    if (group.volumes.appliedThrough > Math.max(view.commit, group.counters.checkpoint.sequence)) {
+      throw new Violation('I3', `${where} has applied what is not committed`);
+    }
+    if (site.failure !== undefined && (group.mayRead() || view.takesWrites)) {
+      throw new Violation('I8', `${where} serves although its disk has failed`);
+    }
+    if (this.forced) return;
+    this.#lookAtConfig(seen, view.config, where);
+    const digest = site.log.digestAt(group.groupId, view.commit);
+    sameEverywhere(seen.committed, view.commit, digest, `I11`, `${where} commit ${view.commit}`);
+    if (!view.reigning || view.config === undefined) return;
+    const name = `${view.epochIdOfReign}/${view.end.sequence}`;
+    sameEverywhere(seen.named, name, view.end.digest, 'I2', `${where} record ${name}`);
+    if (this.rotten) return;
+    for (const member of view.config.inSync) {
+      const durable = seen.durable.get(member) ?? 0;
+      if (view.takesReads && view.commit > durable) {
+        const text = `${where} has committed ${view.commit}, ${member} has only ${durable}`;
+        throw new Violation('I1', text);
+      }
+    }
+  }
+
+  /** One configuration for an epoch, and only members of the in-sync set follow (I5). */
+  #lookAtConfig(seen: SeenGroup, config: GroupConfig | undefined, where: string): void {
+    if (config === undefined) return;
+    const known = seen.configs.get(config.epoch);
+    if (known !== undefined) {
+      if (known.epochId === config.epochId) return;
+      throw new Violation('I5', `${where}: two configurations for epoch ${config.epoch}`);
+    }
+    seen.configs.set(config.epoch, config);
+    for (const [before, after] of [
+      [seen.configs.get(config.epoch - 1), config],
+      [config, seen.configs.get(config.epoch + 1)],
+    ] as const) {
+      if (before === undefined || after === undefined) continue;
+      if (!before.inSync.includes(after.primary)) {
+        throw new Violation('I5', `${where}: the primary of ${after.epoch} was not in sync`);
+      }
+      const joined = after.inSync.filter((store) => !before.inSync.includes(store));
+      if (joined.length > 0 && after.primary !== before.primary) {
+        throw new Violation('I5', `${where}: epoch ${after.epoch} adds what its winner had not`);
+      }
+    }
+  }
+
+  #seen(groupId: string): SeenGroup {
+    let seen = this.#groups.get(groupId);
+    if (seen === undefined) {
+      seen = { committed: new Map(), named: new Map(), configs: new Map(), durable: new Map() };
+      this.#groups.set(groupId, seen);
+    }
+    return seen;
+  }
+}
+
+function sameEverywhere<Key>(
+  known: Map<Key, string>,
+  key: Key,
+  digest: string | undefined,
+  kind: string,
+  what: string,
+): void {
+  if (digest === undefined) return;
+  const before = known.get(key);
+  if (before === undefined) known.set(key, digest);
+  else if (before !== digest) throw new Violation(kind, `two histories: ${what}`);
+}
+
+/** I9: what is held has limits. */
+function checkBounds(machine: SimulatedMachine): void {
+  const { site } = machine;
+  if (site === undefined) return;
+  const { sizeBytes, limitBytes } = site.log.stats();
+  // By one segment if need be: without a place to write after a start nothing could be freed.
+  if (sizeBytes > limitBytes + machine.config.log.segmentBytes) {
+    throw new Violation(
+      'I9',
+      `the log of ${machine.name} takes ${sizeBytes} of ${limitBytes} bytes`,
+    );
+  }
+  if (site.memory.usedBytes < 0) {
+    throw new Violation('I9', `${machine.name} has given back more memory than it took`);
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * One life of a simulated process: whatever is to happen to it happens through here, not any more
+ * once it is dead, and later while it is paused. Its clock runs at a rate of its own (drift).
+ */
+import type { Clock } from '../../../replication/link/clock.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+export class ProcessLife {
+  readonly machineName: string;
+  alive = true;
+  readonly clock: Clock;
+  readonly #time: VirtualTime;
+  #pausedUntilMs = 0;
+
+  constructor(options: {
+    readonly machineName: string;
+    readonly time: VirtualTime;
+    /** What the process reads at true time 0. */
+    readonly clockOffsetMs: number;
+    /** Milliseconds of its clock for each true one: 0.9 to 1.1 (I4). */
+    readonly clockRate: number;
+  }) {
+    const { machineName, time, clockOffsetMs, clockRate } = options;
+    this.machineName = machineName;
+    this.#time = time;
+    this.clock = {
+      nowMs: () => clockOffsetMs + time.nowMs * clockRate,
+      setTimer: (delayMs, fire) => this.after(Math.max(0, delayMs) / clockRate, fire),
+    };
+  }
+
+  get paused(): boolean {
+    return this.#time.nowMs < this.#pausedUntilMs;
+  }
+
+  /** It does nothing until then (SIGSTOP, a long collection); its clock goes on. */
+  pauseUntil(atMs: number): void {
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, atMs);
+  }
+
+  resume(): void {
+    this.#pausedUntilMs = 0;
+  }
+
+  after(delayMs: number, run: () => void): () => void {
+    let cancel = (): void => undefined;
+    const fire = (): void => {
+      if (!this.alive) return;
+      if (this.paused) cancel = this.#time.at(this.#pausedUntilMs, fire);
+      else run();
+    };
+    cancel = this.#time.after(delayMs, fire);
+    return () => cancel();
+  }
+}
