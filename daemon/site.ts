@@ -11,8 +11,8 @@ import { Acceptor } from '../replication/register/acceptor.ts';
 import { isAcceptorState } from '../replication/register/messages.ts';
 import { Log } from '../wal/log.ts';
 import type { LogRecovery } from '../wal/log-types.ts';
+import { AcceptorBatch } from './acceptor-batch.ts';
 import { AcceptorClients } from './acceptor-clients.ts';
-import { untilItFails } from './acceptor-store.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Config } from './config/schema.ts';
 import { CasemateError } from './errors.ts';
@@ -81,6 +81,7 @@ export class Site implements SiteControl, SiteParts {
   readonly #checkpointer: Checkpointer;
   readonly #healingRetries = new HealingRetries();
   readonly #logRoom: LogRoom;
+  readonly #votes: AcceptorBatch;
   #cancelTick: () => void = () => undefined;
   #closed = false;
 
@@ -119,10 +120,16 @@ export class Site implements SiteControl, SiteParts {
       witness: this.witness,
       ports,
     });
+    this.#votes = new AcceptorBatch({
+      commit: store.acceptors.together,
+      later: ports.later,
+      failed: (error) => this.fail(error),
+    });
     const acceptors = new AcceptorClients({
+      batch: this.#votes,
       own: new Acceptor({
         storeId: store.storeId,
-        store: untilItFails(store.acceptors),
+        store: store.acceptors,
         accepted: (groupId, value) => this.groups.get(groupId)?.acceptorTook(value),
       }),
       ownStoreId: store.storeId,
@@ -233,6 +240,7 @@ export class Site implements SiteControl, SiteParts {
     await this.#checkpointer.stop();
     await this.groups.closeAll();
     await this.witness.close();
+    this.#votes.close();
     this.register.close();
     await this.log.close();
     this.event('info', 'stopped', undefined, 'stopped in order');
@@ -346,6 +354,7 @@ export class Site implements SiteControl, SiteParts {
       link: this.peer,
       memory: this.memory,
       times: replication,
+      confirmReads: replication.reads === 'confirmed',
       limits: {
         inFlightBytesMax: replication.inFlightBytesMax,
         applyBacklogBytesMax: volumes.applyBacklogBytesMax,

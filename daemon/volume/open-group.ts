@@ -84,6 +84,7 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
     groupId: stored.groupId,
     recovered: { ...state, commit: commitBoundary(commit, tail, start) },
     times: context.times,
+    confirmReads: context.confirmReads,
     nowMs: context.nowMs(),
     logStart: () => context.log.firstSequence(stored.groupId),
     volumes: () => [...volumes.all].map(({ number, sizeBytes }) => ({ volume: number, sizeBytes })),

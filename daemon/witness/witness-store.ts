@@ -12,9 +12,9 @@ import {
   type Database,
   type DatabaseFormat,
   databaseError,
-  isDiskFull,
   type OpenDatabase,
   openDatabase,
+  together,
 } from '../store/database.ts';
 import { storeCorrupt, wrongIdentity } from '../store/errors.ts';
 import { checkedRow, countSchema, identifierSchema } from '../store/rows.ts';
@@ -58,7 +58,7 @@ export class WitnessStore {
   readonly #path: string;
   readonly #groupsMax: number;
   readonly #statements;
-  readonly #transaction: (run: () => void) => void;
+  readonly #together: (run: () => void) => void;
   /** Groups of each cluster, counted once and kept. */
   readonly #groups = new Map<string, number>();
   #commits = 0;
@@ -77,7 +77,7 @@ export class WitnessStore {
          ON CONFLICT (cluster, group_id) DO UPDATE SET state = excluded.state`,
       ),
     };
-    this.#transaction = database.transaction((run: () => void) => run());
+    this.#together = together(database, path);
   }
 
   /**
@@ -106,21 +106,17 @@ export class WitnessStore {
 
   /**
    * Everything that `run` saves is on stable storage, with one sync, when this returns.
-   * @throws {CasemateError} ERR_WITNESS_FULL: nothing of it was kept, and it may be tried again;
+   * @throws {CasemateError} ERR_STORE_FULL: nothing of it was kept, and it may be tried again;
    *   anything else: what is on the disk is not known (I8).
    */
   commit(run: () => void): void {
     this.#dirty = false;
     try {
-      this.#transaction(run);
+      this.#together(run);
     } catch (error) {
       // Counts of groups that were not kept after all.
       this.#groups.clear();
-      if (!isDiskFull(error)) throw error;
-      throw new CasemateError('ERR_WITNESS_FULL', 'the disk of the witness is full', {
-        hint: 'Make room in its data directory.',
-        cause: error,
-      });
+      throw error;
     }
     if (this.#dirty) this.#commits += 1;
   }
