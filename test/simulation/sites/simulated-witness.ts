@@ -53,7 +53,6 @@ export class SimulatedWitness {
       later: (run) => {
         life.after(0, run);
       },
-      bug,
     });
     this.server.start().catch(bug);
   }
