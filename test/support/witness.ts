@@ -21,6 +21,7 @@ export class TestWitness {
   readonly port: number;
   readonly apiUrl: string;
   readonly configPath: string;
+  readonly dataDirectory: string;
   readonly logPath: string;
   #process: ChildProcess | undefined;
   #exited: Promise<number | string> = Promise.resolve(0);
@@ -31,6 +32,7 @@ export class TestWitness {
     this.name = name;
     this.port = port;
     this.apiUrl = `http://127.0.0.1:${apiPort}`;
+    this.dataDirectory = join(directory, 'data');
     this.configPath = join(directory, 'witness.toml');
     this.logPath = join(directory, 'witness.log');
     mkdirSync(directory, { recursive: true });
@@ -39,7 +41,7 @@ export class TestWitness {
     );
     writeFileSync(
       this.configPath,
-      `name = "${name}"\ndataDirectory = "${join(directory, 'data')}"\n` +
+      `name = "${name}"\ndataDirectory = "${this.dataDirectory}"\n` +
         `listen = "127.0.0.1:${port}"\n\n${tables.join('\n')}\n` +
         `[api]\nlisten = "127.0.0.1:${apiPort}"\n`,
     );
