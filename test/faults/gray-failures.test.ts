@@ -18,7 +18,7 @@ for (const code of ['EIO', 'ENOSPC']) {
     t.test(`${onPeerLoss}: the primary's log fails with ${code}: the other goes on`, async (t) => {
       const { a, b } = await spoiledPair(t, { onPeerLoss });
       await a.write('1');
-      a.disk.failAppends(code);
+      a.disk.fail('append-log', code);
       // Its place in history is not known any more, so nobody is told that it is there.
       let answered = false;
       const ignored = (): void => {
@@ -62,9 +62,22 @@ t.test('the disk of the secondary stalls: it leaves, and comes back', async (t) 
   t.equal(await b.read(), '3');
 });
 
+for (const purpose of ['apply-data', 'sync-data'] as const) {
+  t.test(`the data file of the primary fails, ${purpose}: the other goes on`, async (t) => {
+    const { a, b } = await spoiledPair(t);
+    a.disk.fail(purpose, 'EIO');
+    await a.write('1');
+    const taken = await b.until('serves', ({ role, serves }) => role === 'primary' && serves);
+    t.same(taken.inSyncSites, ['lux-2']);
+    t.equal(await b.read(), '1', 'what was answered is there');
+    t.match(a.events(), /disk-failed: .*EIO/);
+    t.equal((await a.group()).serves, false);
+  });
+}
+
 t.test('the log of the secondary fails: it leaves, and says so', async (t) => {
   const { a, b } = await spoiledPair(t);
-  b.disk.failAppends('EIO');
+  b.disk.fail('append-log', 'EIO');
   await a.write('1');
   t.same((await a.group()).inSyncSites, ['lux-1']);
   t.equal((await b.group()).wait?.code, 'log-failed');

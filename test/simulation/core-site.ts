@@ -161,6 +161,7 @@ export class SimulatedSite {
       volumes: () => [],
       digestAt: (sequence) => log.digestAt(sequence),
       random: () => this.#host.random(),
+      confirmReads: true,
       defaultAcceptors: (me, peer) => this.#host.acceptorsOf(me, peer),
     });
   }

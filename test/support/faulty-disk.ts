@@ -1,5 +1,5 @@
 /**
- * The real disk with a log that can be made to fail or to stall: for what no signal and no file
+ * The real disk, of which a part can be made to fail or to stall: for what no signal and no file
  * system does to a process at will. Everything else goes through.
  */
 import type { Disk, DiskFile, DiskPurpose, OpenOptions, PositionedWrite } from '../../wal/disk.ts';
@@ -8,13 +8,13 @@ import { SystemDisk } from '../../wal/system-disk.ts';
 
 export class FaultyDisk implements Disk {
   readonly #disk = new SystemDisk();
-  #code: string | undefined;
+  #failing: { readonly purpose: DiskPurpose; readonly code: string } | undefined;
   #stalled: { readonly purpose: DiskPurpose; readonly over: Promise<void> } | undefined;
   #release: () => void = () => undefined;
 
-  /** Every append to the log fails from now on, with this errno name. */
-  failAppends(code: string): void {
-    this.#code = code;
+  /** Every write and sync for this purpose fails from now on, with this errno name. */
+  fail(purpose: DiskPurpose, code: string): void {
+    this.#failing = { purpose, code };
   }
 
   /** Writes and syncs for this purpose wait, until `release`. */
@@ -33,8 +33,8 @@ export class FaultyDisk implements Disk {
   /** Called before each write and sync; throws or waits if that is the fault. */
   async pass(path: string, purpose: DiskPurpose): Promise<void> {
     if (this.#stalled?.purpose === purpose) await this.#stalled.over;
-    if (purpose !== 'append-log' || this.#code === undefined) return;
-    throw new DiskError(this.#code, path, purpose);
+    if (this.#failing?.purpose !== purpose) return;
+    throw new DiskError(this.#failing.code, path, purpose);
   }
 
   async open(path: string, options: OpenOptions): Promise<DiskFile> {
@@ -88,8 +88,9 @@ class FaultyFile implements DiskFile {
     await this.#file.write(buffers, at, purpose);
   }
 
-  writeMany(writes: readonly PositionedWrite[], purpose: DiskPurpose): Promise<void> {
-    return this.#file.writeMany(writes, purpose);
+  async writeMany(writes: readonly PositionedWrite[], purpose: DiskPurpose): Promise<void> {
+    await this.#disk.pass(this.path, purpose);
+    await this.#file.writeMany(writes, purpose);
   }
 
   writeBack(offsetBytes: number, lengthBytes: number): Promise<void> {
