@@ -5,8 +5,8 @@
  *
  *     push(chunk, now) ──> [ due 5.2 | due 5.3 | due 5.9 ] ──> take(now)
  *
- * A delay that is shortened while bytes are under way never lets later ones overtake: nothing is
- * due before what entered ahead of it. The line is bounded: past `bytesMax` it is full, and whoever
+ * A delay that is shortened while bytes are under way lets no later ones overtake: nothing leaves
+ * before what entered ahead of it. The line is bounded: past `bytesMax` it is full, and whoever
  * feeds it has to stop reading until something has left.
  */
 
@@ -15,7 +15,6 @@ export class DelayLine {
   #queue: { readonly chunk: Buffer; readonly dueMs: number }[] = [];
   #first = 0;
   #bytes = 0;
-  #lastDueMs = 0;
 
   /** `bytesMax` is above delay x rate of what passes, or the line limits that rate. */
   constructor(bytesMax: number) {
@@ -37,8 +36,7 @@ export class DelayLine {
   }
 
   push(chunk: Buffer, nowMs: number, delayMs: number): void {
-    this.#lastDueMs = Math.max(this.#lastDueMs, nowMs + delayMs);
-    this.#queue.push({ chunk, dueMs: this.#lastDueMs });
+    this.#queue.push({ chunk, dueMs: nowMs + delayMs });
     this.#bytes += chunk.length;
   }
 

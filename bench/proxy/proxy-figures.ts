@@ -5,8 +5,8 @@ import { latencyOf } from '../statistics.ts';
 import { DelayProxy } from './delay-proxy.ts';
 
 const host = '127.0.0.1';
-const pings = 500;
-const streamBytes = 512 * 2 ** 20;
+const pings = 300;
+const streamBytes = 256 * 2 ** 20;
 const chunk = Buffer.alloc(256 * 1024, 0x3c);
 
 export interface ProxyFigures {
