@@ -44,7 +44,14 @@ async function run(settings: Settings): Promise<number> {
   const wanted = wantedNames(settings);
   const head = { machine: machine(), settings: settingsKept(settings), wanted };
   const session = new Session(settings, wanted.length === 0 ? 0 : spaceOf(settings));
+  const finished = (): Run => {
+    const time = new Date().toISOString();
+    const { elapsedSeconds, results } = session;
+    return { head: { documentVersion, time, elapsedSeconds, ...head }, results };
+  };
   const interrupted = (): void => {
+    session.problem('interrupted: what follows is what there was until then');
+    writeResults(finished(), settings.jsonPath);
     void session.close().finally(() => process.exit(130));
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted);
@@ -54,12 +61,10 @@ async function run(settings: Settings): Promise<number> {
   } finally {
     await session.close();
   }
-  const time = new Date().toISOString();
-  const { elapsedSeconds, results } = session;
-  const done: Run = { head: { documentVersion, time, elapsedSeconds, ...head }, results };
+  const done = finished();
   process.stdout.write(`\n${formatReport(done)}`);
   writeResults(done, settings.jsonPath);
-  return results.problems.length === 0 ? 0 : 1;
+  return done.results.problems.length === 0 ? 0 : 1;
 }
 
 function settingsKept({ quick, rounds, seconds, volumeBytes, logBytes }: Settings) {
