@@ -1,4 +1,6 @@
 /** Errors of the command line itself, and how every error is shown. */
+import { LinkStartError } from '../../replication/link/errors.ts';
+import { LogError } from '../../wal/errors.ts';
 import { CasemateError } from '../errors.ts';
 import { type ExitCode, exitCodes } from './exit-codes.ts';
 
@@ -25,12 +27,23 @@ function reasonOf(error: unknown): string {
 
 /** "casemate: <message> (CODE)" and, on a line of its own, what to do about it. */
 export function errorText(error: unknown): string {
-  if (error instanceof CasemateError) {
-    const hint = error.hint === undefined ? '' : `hint: ${error.hint}\n`;
-    return `casemate: ${error.message} (${error.code})\n${hint}`;
+  if (
+    error instanceof CasemateError ||
+    error instanceof LogError ||
+    error instanceof LinkStartError
+  ) {
+    const hint = hintOf(error);
+    const advice = hint === undefined ? '' : `hint: ${hint}\n`;
+    return `casemate: ${error.message} (${error.code})\n${advice}`;
   }
   const details = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return `casemate: an unexpected error (ERR_INTERNAL)\n${details}\n`;
+}
+
+function hintOf(error: CasemateError | LogError | LinkStartError): string | undefined {
+  if (!(error instanceof LinkStartError)) return error.hint;
+  if (error.code !== 'ERR_LINK_LISTEN') return undefined;
+  return 'Set replication.listen (of a witness: listen) to an address that nothing else uses.';
 }
 
 export function exitCodeOf(error: unknown): ExitCode {

@@ -1,9 +1,12 @@
 import t, { type Test } from 'tap';
 import { createApi } from '../../daemon/api/create-api.ts';
 import { commands, runCommandLine } from '../../daemon/cli/command-line.ts';
+import { errorText } from '../../daemon/cli/errors.ts';
 import type { Terminal } from '../../daemon/cli/terminal.ts';
 import { CasemateError } from '../../daemon/errors.ts';
 import { createLogger } from '../../daemon/logger.ts';
+import { LinkStartError } from '../../replication/link/errors.ts';
+import { LogError } from '../../wal/errors.ts';
 import { groupStatus, SampleSite, suspendedGroup } from './api-sample-site.ts';
 
 interface Typed {
@@ -255,4 +258,19 @@ t.test('a configuration that can not be used is told by `run`', async (t) => {
   t.equal(code, 1);
   t.match(err, /ERR_CONFIG/);
   t.match(err, 'siet is not a key; did you mean site?');
+});
+
+t.test('what keeps a process from starting is said without a stack', async (t) => {
+  const busy = new LinkStartError('ERR_LINK_LISTEN', 'cannot listen for sites on 127.0.0.1:9629');
+  t.equal(
+    errorText(busy),
+    'casemate: cannot listen for sites on 127.0.0.1:9629 (ERR_LINK_LISTEN)\n' +
+      'hint: Set replication.listen (of a witness: listen) to an address that nothing else uses.\n',
+  );
+  const damaged = new LogError('ERR_LOG_DAMAGED', 'the log is damaged', { hint: 'Look at it.' });
+  t.equal(
+    errorText(damaged),
+    'casemate: the log is damaged (ERR_LOG_DAMAGED)\nhint: Look at it.\n',
+  );
+  t.match(errorText(new Error('what')), /unexpected error \(ERR_INTERNAL\)\nError: what\n +at/);
 });
