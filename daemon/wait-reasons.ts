@@ -54,7 +54,8 @@ export const waitReasons: Readonly<Record<WaitCode, WaitAdvice>> = {
   damaged: {
     clears:
       'when this copy is replaced from the other site: it lacks data that was acknowledged. ' +
-      'Clients are served at the other site if that one is whole',
+      'Clients are served at the other site if that one is whole; what that one still has in its ' +
+      'log is put back when this daemon is restarted while it is connected',
     command: 'casemate switchover VOLUME',
   },
   inconsistent: {
