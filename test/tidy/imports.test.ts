@@ -16,6 +16,7 @@ const allowedFolders: Record<string, readonly string[]> = {
 const packageHomes: Record<string, string> = {
   '@fastify/swagger': 'daemon/api/',
   '@node-rs/crc32': 'wal/',
+  '@peculiar/x509': 'daemon/pki/',
   'better-sqlite3': 'daemon/store/',
   fastify: 'daemon/api/',
   koffi: 'wal/',
