@@ -61,6 +61,7 @@ export function metricsSnapshot(
     },
     register: site.register.status(),
     witness: site.witness.figures,
+    certificates: site.certificates,
     groups: [...site.groups.all].map((group) => groupMetrics(site, group)),
     volumes,
     histogramBoundsMs: LatencyHistogram.boundsMs,

@@ -18,7 +18,9 @@ import {
 } from './process-life.ts';
 import { siteSentence } from './service-sentence.ts';
 import { Site } from './site.ts';
+import { systemPorts } from './site-ports.ts';
 import { servesClients } from './status.ts';
+import { siteWiring } from './tls-wiring.ts';
 import type { Volume } from './volume/volume.ts';
 
 /** Clients' requests that are under way when the daemon is told to stop get so long. */
@@ -33,7 +35,13 @@ const readyWithinMs = 30_000;
 export async function runSite(config: Config, reread: () => Config): Promise<void> {
   const logger = createLogger({ level: config.logging.level, site: config.site });
   const service = serviceManager(logger);
-  reloadOnHangUp({ running: config, reread, logger, service });
+  const { network, credentials } = siteWiring(config, logger.child({ component: 'tls' }));
+  const rereadAll = (): Config => {
+    const next = reread();
+    credentials?.reload();
+    return next;
+  };
+  reloadOnHangUp({ running: config, reread: rereadAll, logger, service });
   service.starting('Reading the log');
   const bug = endOnContradiction(logger);
   let nbd: NbdServer | undefined;
@@ -42,6 +50,7 @@ export async function runSite(config: Config, reread: () => Config): Promise<voi
     logger: logger.child({ component: 'site' }),
     bug,
     volumeGone: (name) => nbd?.disconnectExport(name),
+    ports: { ...systemPorts(), network, certificates: () => credentials?.ends ?? [] },
   });
   try {
     nbd = nbdServer(site, logger.child({ component: 'nbd' }));

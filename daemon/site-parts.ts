@@ -9,6 +9,7 @@ import type { Operations } from './operations.ts';
 import type { SiteGroups } from './site-groups.ts';
 import type { RegisterStatus } from './site-status.ts';
 import type { SiteStore } from './store/site-store.ts';
+import type { CertificateEnd } from './system-tls.ts';
 import type { MemoryBudget } from './volume/memory-budget.ts';
 import type { WitnessFigures } from './witness-link.ts';
 
@@ -52,6 +53,7 @@ export interface SiteParts {
   readonly peer: PeerFigures;
   readonly witness: WitnessParts;
   readonly register: { status(): RegisterStatus };
+  readonly certificates: readonly CertificateEnd[];
   /** Why this site stopped serving for good (I8), if it did. */
   readonly failure: string | undefined;
   event(

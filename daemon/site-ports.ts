@@ -10,10 +10,13 @@ import { SystemDisk } from '../wal/system-disk.ts';
 import { type OpenDatabase, openDatabase } from './store/database.ts';
 import { randomId, systemClock, systemRandom, wallClockMs } from './system-clock.ts';
 import { systemNetwork } from './system-network.ts';
+import type { CertificateEnd } from './system-tls.ts';
 
 export interface SitePorts {
   readonly disk: Disk;
   readonly network: Network;
+  /** When the certificates end that this site needs; none without TLS. */
+  readonly certificates?: () => readonly CertificateEnd[];
   readonly clock: Clock;
   /** Wall clock, milliseconds since 1970: for people and recovery points, never for decisions. */
   readonly wallMs: () => number;

@@ -125,6 +125,12 @@ export interface SiteStatus {
   readonly witness: WitnessStatus | undefined;
   /** Why the two sites can't agree on a witness, naming both values. */
   readonly witnessDifference: string | undefined;
+  /** When the certificates of TLS end that this site needs; absent without TLS. */
+  readonly certificates?: readonly {
+    readonly certificate: 'own' | 'authority';
+    readonly path: string;
+    readonly expiresAtMs: number;
+  }[];
   readonly log: LogStatus;
   readonly groups: readonly GroupStatus[];
   /** Everything that does not go on, or soon will not; empty when all is well. */

@@ -38,6 +38,7 @@ import { SiteWitness } from './site-witness.ts';
 import { receivedMemory } from './slab-pool.ts';
 import { siteStatus, volumeStatus } from './status.ts';
 import { SiteStore } from './store/site-store.ts';
+import type { CertificateEnd } from './system-tls.ts';
 import { applyGathering } from './volume/apply-gathering.ts';
 import type { GroupContext } from './volume/group-context.ts';
 import { MemoryBudget } from './volume/memory-budget.ts';
@@ -273,6 +274,11 @@ export class Site implements SiteControl, SiteParts {
     this.#logger.fatal({ err: error }, 'the disk failed; this site serves nothing until restarted');
     this.event('error', 'disk-failed', undefined, this.failure);
     for (const group of this.groups.all) group.logFailed();
+  }
+
+  /** When the certificates of TLS end that this site needs; none without TLS. */
+  get certificates(): readonly CertificateEnd[] {
+    return this.#ports.certificates?.() ?? [];
   }
 
   event(

@@ -36,6 +36,7 @@ export async function siteStatus(site: SiteParts): Promise<SiteStatus> {
     register: site.register.status(),
     witness: site.witness.figures,
     witnessDifference: site.witness.voters.difference,
+    certificates: site.certificates,
     log: {
       sizeBytes: stats.sizeBytes,
       limitBytes: stats.limitBytes,

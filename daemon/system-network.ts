@@ -10,7 +10,11 @@ import { CasemateError } from './errors.ts';
 import { receivedMemory } from './slab-pool.ts';
 import { adoptSocket, type ByteReceiver, slabReading } from './system-socket.ts';
 
-const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 10_000 } as const;
+export const socketOptions = {
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: 10_000,
+} as const;
 /** How long a stream that was closed may take to send what is queued. */
 const lingerMs = 1000;
 /** Buffers up to this are copied together: cheaper than one more entry of a vectored write. */
@@ -63,7 +67,8 @@ class TcpNetwork implements Network {
 /** TCP between the two sites. */
 export const systemNetwork: Network = new TcpNetwork();
 
-function endpoint(address: string): Address {
+/** Host and port of an address that was checked before. */
+export function endpoint(address: string): Address {
   const parsed = parseAddress(address);
   if (parsed !== undefined) return parsed;
   throw new CasemateError('ERR_ADDRESS', `"${address}" is not an address`, {
@@ -75,7 +80,7 @@ function endpoint(address: string): Address {
  * Takes what a socket receives. Frames are kept as slices of it, so every chunk counts as kept
  * until it is given back: in large slabs, used again when the frames in them are applied.
  */
-class Inlet implements ByteReceiver {
+export class Inlet implements ByteReceiver {
   take: ((chunk: Buffer) => void) | undefined;
 
   receive(chunk: Buffer): number {
@@ -84,15 +89,18 @@ class Inlet implements ByteReceiver {
   }
 }
 
-class SocketStream implements Stream {
+/** A connected socket as the link sees it; `vouchesFor` comes from a certificate. */
+export class SocketStream implements Stream {
   readonly remoteAddress: string;
+  readonly vouchesFor: Stream['vouchesFor'];
   readonly #socket: Socket;
   readonly #inlet: Inlet;
   #events: StreamEvents | undefined;
   #error: Error | undefined;
   #closing = false;
 
-  constructor(socket: Socket, inlet: Inlet) {
+  constructor(socket: Socket, inlet: Inlet, vouchesFor?: Stream['vouchesFor']) {
+    this.vouchesFor = vouchesFor;
     this.#socket = socket;
     this.#inlet = inlet;
     const host = socket.remoteAddress ?? 'unknown';

@@ -295,6 +295,18 @@ const witnessMetrics: readonly NumberMetric[] = [
   ),
 ];
 
+const certificateMetric: NumberMetric = {
+  type: 'gauge',
+  name: 'casemate_certificate_expiry_timestamp_seconds',
+  help: "When the certificate of TLS ends: this site's own, or the first of its authorities.",
+  labels: ['certificate'],
+  read: ({ certificates = [] }) =>
+    certificates.map(({ certificate, expiresAtMs }) => ({
+      labels: { certificate },
+      value: seconds(expiresAtMs),
+    })),
+};
+
 const registerMetric: NumberMetric = {
   type: 'gauge',
   name: 'casemate_register_reachable',
@@ -436,6 +448,7 @@ export const declarations: readonly (NumberMetric | DurationMetric)[] = [
   ...peerMetrics,
   ...witnessMetrics,
   registerMetric,
+  certificateMetric,
   ...groupMetrics,
   ...volumeMetrics,
 ];

@@ -24,6 +24,8 @@ export interface HealthInput {
       }
     | undefined;
   readonly witnessDifference: string | undefined;
+  /** Absent without TLS. */
+  readonly certificates?: readonly { readonly path: string; readonly expiresAtMs: number }[];
   readonly log: {
     readonly usedBytes: number;
     readonly limitBytes: number;
@@ -65,7 +67,8 @@ export type ProblemCode =
   | 'not-in-sync'
   | 'log-nearly-full'
   | 'checkpoint-late'
-  | 'primary-not-preferred';
+  | 'primary-not-preferred'
+  | 'certificate-ends';
 
 export interface HealthProblem {
   readonly code: ProblemCode;
@@ -79,6 +82,8 @@ export interface HealthProblem {
 const logUsedPartMax = 0.8;
 /** A checkpoint older than this means that the data files do not keep up. */
 const checkpointAgeMsMax = 5 * 60_000;
+/** A certificate that ends sooner than this has to be renewed. */
+const certificateMsMin = 30 * 86_400_000;
 
 function registerProblem({ register }: HealthInput): HealthProblem[] {
   if (register.type !== 'etcd' || register.reachable !== false) return [];
@@ -176,6 +181,23 @@ function siteProblems({ peer, log }: HealthInput): HealthProblem[] {
   return problems;
 }
 
+function certificateProblems({ certificates = [], nowMs }: HealthInput): HealthProblem[] {
+  return certificates
+    .filter(({ expiresAtMs }) => expiresAtMs - nowMs < certificateMsMin)
+    .map(({ path, expiresAtMs }) => {
+      const ended = expiresAtMs <= nowMs;
+      const day = new Date(expiresAtMs).toISOString().slice(0, 10);
+      return {
+        code: 'certificate-ends',
+        severity: ended ? 'error' : 'warning',
+        group: undefined,
+        text: ended
+          ? `the certificate ${path} has ended on ${day}: nothing connects any more; renew and reload`
+          : `the certificate ${path} ends on ${day}: renew it and reload`,
+      };
+    });
+}
+
 /** Why the two copies of a group are not the same, unless that follows from a lost connection. */
 function copyProblem(group: GroupHealthInput, connected: boolean): HealthProblem | undefined {
   const { name, inSync, peer } = group;
@@ -252,6 +274,7 @@ export function healthProblems(input: HealthInput): HealthProblem[] {
   const problems = [
     ...siteProblems(input),
     ...registerProblem(input),
+    ...certificateProblems(input),
     ...witnessProblems(input),
     ...input.groups.flatMap((group) => groupProblems(group, input)),
   ];

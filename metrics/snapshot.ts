@@ -115,6 +115,11 @@ export interface SiteFigures {
   readonly memoryLimitBytes: number;
 }
 
+export interface CertificateMetrics {
+  readonly certificate: 'own' | 'authority';
+  readonly expiresAtMs: number;
+}
+
 export interface MetricsSnapshot {
   readonly site: SiteFigures;
   readonly log: LogMetrics;
@@ -123,6 +128,8 @@ export interface MetricsSnapshot {
   readonly register: { readonly type: string; readonly reachable: boolean | undefined };
   /** Undefined if the site has none. */
   readonly witness: WitnessMetrics | undefined;
+  /** Absent without TLS. */
+  readonly certificates?: readonly CertificateMetrics[];
   readonly groups: readonly GroupMetrics[];
   readonly volumes: readonly VolumeMetrics[];
   /** Upper bounds of all histograms' buckets. */

@@ -1,7 +1,11 @@
 /** Every metric of a witness, and the figures they are read from. */
 import type { NumberMetric } from './declarations.ts';
 
+import type { CertificateMetrics } from './snapshot.ts';
+
 export interface WitnessSnapshot {
+  /** Absent without TLS. */
+  readonly certificates?: readonly CertificateMetrics[];
   readonly name: string;
   readonly version: string;
   readonly startedAtMs: number;
@@ -39,6 +43,17 @@ export const witnessDeclarations: readonly NumberMetric<WitnessSnapshot>[] = [
     help: '1 if its disk failed: it answers nobody until it is restarted.',
     labels: [],
     read: ({ failed }) => [{ labels: {}, value: failed ? 1 : 0 }],
+  },
+  {
+    type: 'gauge',
+    name: 'casemate_witness_certificate_expiry_timestamp_seconds',
+    help: 'When the certificate of TLS ends: its own, or the first of its authorities.',
+    labels: ['certificate'],
+    read: ({ certificates = [] }) =>
+      certificates.map(({ certificate, expiresAtMs }) => ({
+        labels: { certificate },
+        value: expiresAtMs / 1000,
+      })),
   },
   {
     type: 'counter',

@@ -110,6 +110,15 @@ export const siteStatusSchema = Type.Object({
     }),
   ),
   witnessDifference: Type.Optional(text),
+  certificates: Type.Optional(
+    Type.Array(
+      Type.Object({
+        certificate: Type.Union([Type.Literal('own'), Type.Literal('authority')]),
+        path: text,
+        expiresAtMs: timeMs,
+      }),
+    ),
+  ),
   log: Type.Object({
     sizeBytes: count,
     limitBytes: count,

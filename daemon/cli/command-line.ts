@@ -5,6 +5,12 @@ import type { Command } from './command.ts';
 import { demoCommand, runCommand, witnessCommand } from './daemon-commands.ts';
 import { errorText, exitCodeOf, usageError } from './errors.ts';
 import { type ExitCode, exitCodes, exitCodesHelp } from './exit-codes.ts';
+import {
+  pkiInitCommand,
+  pkiIssueCommand,
+  pkiRenewCommand,
+  pkiShowCommand,
+} from './pki-commands.ts';
 import { promoteCommand, switchoverCommand } from './role-commands.ts';
 import { eventsCommand, statusCommand, whyCommand } from './site-commands.ts';
 import type { Terminal } from './terminal.ts';
@@ -30,6 +36,10 @@ export const commands: readonly Command[] = [
   deleteCommand,
   switchoverCommand,
   promoteCommand,
+  pkiInitCommand,
+  pkiIssueCommand,
+  pkiRenewCommand,
+  pkiShowCommand,
 ];
 
 const helpHint = '`casemate --help` lists the commands.';

@@ -91,6 +91,22 @@ export function apiAddress(standard: string) {
   );
 }
 
+/** Files of TLS, the same for a site and a witness. */
+export function tlsTable() {
+  return Type.Optional(
+    table(
+      {
+        certificate: path('Certificate of this process, as `casemate pki issue` writes it (PEM).'),
+        key: path('Its private key (PEM), which other users must not be able to read.'),
+        authority: path(
+          'Certificates of the authorities that are trusted (PEM); two while one is replaced.',
+        ),
+      },
+      'TLS 1.3 with certificates on both ends, between sites and witness.',
+    ),
+  );
+}
+
 export function loggingTable() {
   return table(
     {

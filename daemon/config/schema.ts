@@ -16,6 +16,7 @@ import {
   siteName,
   size,
   table,
+  tlsTable,
 } from './schema-parts.ts';
 
 const hour = 3_600_000;
@@ -23,7 +24,7 @@ const hour = 3_600_000;
 const replication = table(
   {
     listen: address(
-      'Where the peer connects to. The link is neither encrypted nor authenticated: only on a network that is yours alone.',
+      'Where the peer connects to. Without [tls] neither encrypted nor authenticated: only on a network that is yours alone.',
     ),
     heartbeatMs: integer(
       { min: 5, max: 60_000, standard: 300 },
@@ -192,6 +193,7 @@ export const configSchema = table(
         'The third voter. Without it there are two, and the loss of the peer suspends I/O.',
       ),
     ),
+    tls: tlsTable(),
     replication,
     register: registerTable,
     log,

@@ -4,6 +4,7 @@
  */
 
 import type { WitnessSnapshot } from '../../metrics/witness-declarations.ts';
+import type { Network } from '../../replication/link/network.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import {
   endOnContradiction,
@@ -15,7 +16,8 @@ import {
 import type { ServiceManager } from '../service-manager.ts';
 import { witnessSentence } from '../service-sentence.ts';
 import { randomId, systemClock, wallClockMs } from '../system-clock.ts';
-import { systemNetwork } from '../system-network.ts';
+import type { TlsCredentials } from '../system-tls.ts';
+import { witnessWiring } from '../tls-wiring.ts';
 import { softwareVersion } from '../version.ts';
 import { createWitnessApi } from './witness-api.ts';
 import type { WitnessConfig } from './witness-config.ts';
@@ -32,7 +34,13 @@ export async function runWitness(
 ): Promise<void> {
   const logger = createLogger({ level: config.logging.level, site: config.name });
   const service = serviceManager(logger);
-  reloadOnHangUp({ running: config, reread, logger, service });
+  const { network, credentials } = witnessWiring(config, logger.child({ component: 'tls' }));
+  const rereadAll = (): WitnessConfig => {
+    const next = reread();
+    credentials?.reload();
+    return next;
+  };
+  reloadOnHangUp({ running: config, reread: rereadAll, logger, service });
   service.starting('Opening the store');
   const bug = endOnContradiction(logger);
   const store = WitnessStore.open({
@@ -42,7 +50,7 @@ export async function runWitness(
     newId: randomId,
   });
   try {
-    await serve(config, store, { logger, service, bug });
+    await serve(config, store, { logger, service, bug, network, credentials });
   } finally {
     store.close();
     service.close();
@@ -53,14 +61,20 @@ export async function runWitness(
 async function serve(
   config: WitnessConfig,
   store: WitnessStore,
-  life: { logger: Logger; service: ServiceManager; bug: (error: unknown) => void },
+  life: {
+    logger: Logger;
+    service: ServiceManager;
+    bug: (error: unknown) => void;
+    network: Network;
+    credentials: TlsCredentials | undefined;
+  },
 ): Promise<void> {
-  const { logger, service, bug } = life;
+  const { logger, service, bug, network, credentials } = life;
   const startedAtMs = wallClockMs();
   const server = new WitnessServer({
     config,
     store,
-    network: systemNetwork,
+    network,
     clock: systemClock,
     bootId: randomId(),
     logger: logger.child({ component: 'witness' }),
@@ -74,6 +88,7 @@ async function serve(
     startedAtMs,
     failed: server.failure !== undefined,
     syncs: store.commits,
+    certificates: credentials?.ends ?? [],
     clusters: Object.keys(config.clusters).map((cluster) => ({
       cluster,
       groups: store.groupsOf(cluster),

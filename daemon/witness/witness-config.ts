@@ -13,6 +13,7 @@ import {
   path,
   siteName,
   table,
+  tlsTable,
 } from '../config/schema-parts.ts';
 
 export const witnessConfigSchema = table(
@@ -20,8 +21,9 @@ export const witnessConfigSchema = table(
     name: siteName('Name of this witness, as the sites have it in `witness.name`.'),
     dataDirectory: path('Where its state is kept. One witness each; never a copy of another.'),
     listen: address(
-      'Where the sites connect to. Neither encrypted nor authenticated: only on a network that is yours alone.',
+      'Where the sites connect to. Without [tls] neither encrypted nor authenticated: only on a network that is yours alone.',
     ),
+    tls: tlsTable(),
     clusters: Type.Record(
       Type.String({ pattern: clusterName.pattern }),
       table(

@@ -162,6 +162,7 @@ export class Handshake {
     }
     const peer = decodeGreeting(body);
     const problem =
+      this.#checkProof(peer) ??
       this.#chooseRules(peer) ??
       checkGreeting(this.#rules, peer, purpose) ??
       this.#options.admit(peer);
@@ -174,6 +175,15 @@ export class Handshake {
       stream.write([encodeAccepted(protocolVersion)]);
       this.#complete(peer);
     }
+  }
+
+  #checkProof({ clusterId, siteName }: Greeting): LinkReason | undefined {
+    const { stream } = this.#options;
+    if (stream.vouchesFor?.(clusterId, siteName) ?? true) return undefined;
+    const text =
+      `${stream.remoteAddress} says that it is ${siteName} of cluster "${clusterId}", ` +
+      'its certificate is for somebody else';
+    return { code: 'certificate', text };
   }
 
   #chooseRules(peer: Greeting): LinkReason | undefined {

@@ -21,6 +21,11 @@ export interface StreamEvents {
 export interface Stream {
   /** Where the other end is, for messages to people. */
   readonly remoteAddress: string;
+  /**
+   * Whether the other end has proven to be this site (or witness) of this cluster. Absent where
+   * connections prove nothing: then what it says of itself is taken.
+   */
+  readonly vouchesFor?: ((clusterId: string, name: string) => boolean) | undefined;
   /** Bytes written and not yet taken by the operating system. */
   readonly queuedBytes: number;
   /** Says who hears of events from now on. No event comes before the first call. */

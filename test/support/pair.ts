@@ -99,9 +99,11 @@ export class TestSite {
   }
 
   /** Sends a signal; for SIGKILL and SIGTERM waits until the process has gone. */
-  async signal(signal: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT'): Promise<number | string> {
+  async signal(
+    signal: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT' | 'SIGHUP',
+  ): Promise<number | string> {
     process.kill(this.pid, signal);
-    if (signal === 'SIGSTOP' || signal === 'SIGCONT') return 0;
+    if (signal !== 'SIGKILL' && signal !== 'SIGTERM') return 0;
     const how = await this.#exited;
     this.#process = undefined;
     return how;
@@ -224,6 +226,8 @@ export interface PairOptions {
   /** Runs a witness as well, which both sites name. */
   readonly witness?: boolean;
   /** Port that each site dials instead of its peer's own: a proxy's. */
+  /** Lines of the table `tls`, by the name of who has it. */
+  readonly tls?: (name: string) => readonly string[];
   readonly via?: { readonly a?: number; readonly b?: number };
 }
 
@@ -274,9 +278,14 @@ export class TestPair {
             name: 'lux-w',
             port: witnessPort,
             apiPort: witnessApi,
+            tls: options.tls?.('lux-w'),
           })
         : undefined;
-    const tables = { ...witness?.siteTables, ...options.tables };
+    const tables = (name: string): Record<string, readonly string[]> => ({
+      ...witness?.siteTables,
+      ...(options.tls === undefined ? {} : { tls: options.tls(name) }),
+      ...options.tables,
+    });
     const a = new TestSite({
       name: 'lux-1',
       directory: options.directory,
@@ -284,7 +293,7 @@ export class TestPair {
       apiPort: apiA,
       nbdPort: nbdA,
       peer: { name: 'lux-2', port: options.via?.a ?? replicationB },
-      tables,
+      tables: tables('lux-1'),
     });
     const b = new TestSite({
       name: 'lux-2',
@@ -293,7 +302,7 @@ export class TestPair {
       apiPort: apiB,
       nbdPort: nbdB,
       peer: { name: 'lux-1', port: options.via?.b ?? replicationA },
-      tables,
+      tables: tables('lux-2'),
     });
     return new TestPair(a, b, { a: replicationA, b: replicationB }, witness);
   }

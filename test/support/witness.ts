@@ -14,6 +14,8 @@ export interface TestWitnessOptions {
   readonly apiPort: number;
   /** Its pairs; the cluster "test" of `TestPair` if absent. */
   readonly clusters?: Readonly<Record<string, readonly [string, string]>>;
+  /** Lines of the table `tls`. */
+  readonly tls?: readonly string[] | undefined;
 }
 
 export class TestWitness {
@@ -43,6 +45,7 @@ export class TestWitness {
       this.configPath,
       `name = "${name}"\ndataDirectory = "${this.dataDirectory}"\n` +
         `listen = "127.0.0.1:${port}"\n\n${tables.join('\n')}\n` +
+        `${options.tls === undefined ? '' : `[tls]\n${options.tls.join('\n')}\n`}` +
         `[api]\nlisten = "127.0.0.1:${apiPort}"\n`,
     );
   }
@@ -86,9 +89,11 @@ export class TestWitness {
   }
 
   /** Sends a signal; for SIGKILL and SIGTERM waits until the process has gone. */
-  async signal(signal: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT'): Promise<number | string> {
+  async signal(
+    signal: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT' | 'SIGHUP',
+  ): Promise<number | string> {
     process.kill(this.pid, signal);
-    if (signal === 'SIGSTOP' || signal === 'SIGCONT') return 0;
+    if (signal !== 'SIGKILL' && signal !== 'SIGTERM') return 0;
     const how = await this.#exited;
     this.#process = undefined;
     return how;

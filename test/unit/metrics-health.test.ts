@@ -67,6 +67,16 @@ const copy = (state: string) => ({ peer: { state, text: `it is ${state}` }, inSy
 
 const cases: readonly [what: string, site: HealthInput, expected: string[]][] = [
   ['a lost peer', input({ peer: peerLost }), ['peer-disconnected']],
+  [
+    'a certificate that ends soon',
+    input({
+      certificates: [
+        { path: 'own.pem', expiresAtMs: input().nowMs + 29 * 86_400_000 },
+        { path: 'authority.pem', expiresAtMs: input().nowMs + 31 * 86_400_000 },
+      ],
+    }),
+    ['certificate-ends'],
+  ],
   ['a failed log', input({ log: { usedBytes: 1, limitBytes: 9, failed: 'EIO' } }), ['log-failed']],
   [
     'a log nearly full',
