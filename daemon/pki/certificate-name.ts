@@ -1,6 +1,5 @@
 /**
- * Whom a certificate is for: a name of the form `casemate://CLUSTER/ROLE/NAME` among its alternative
- * names. Host names are for clients that look at those (NBD, HTTPS); sites know each other by this.
+ * Whom a certificate is for: a name `casemate://CLUSTER/ROLE/NAME` among its alternative names. Host names are for clients that look at those (NBD, HTTPS); sites know each other by this.
  */
 import type { X509Certificate } from 'node:crypto';
 

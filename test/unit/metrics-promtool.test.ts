@@ -92,6 +92,7 @@ function snapshot(more: Partial<MetricsSnapshot> = {}): MetricsSnapshot {
       queuedBytes: 0,
     },
     register: { type: 'etcd', reachable: true },
+    certificates: [{ certificate: 'own', expiresAtMs: 1_800_000_000_000 }],
     witness: {
       name: 'lux-w',
       connected: true,
