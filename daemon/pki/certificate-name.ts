@@ -1,5 +1,6 @@
 /**
- * Whom a certificate is for: a name `casemate://CLUSTER/ROLE/NAME` among its alternative names. Host names are for clients that look at those (NBD, HTTPS); sites know each other by this.
+ * Whom a certificate is for: `casemate://CLUSTER/ROLE/NAME`, one of its alternative names. Host
+ * names are for clients that look at those (NBD, HTTPS); sites know each other by this one.
  */
 import type { X509Certificate } from 'node:crypto';
 
