@@ -1,5 +1,5 @@
 /** Each job's targets next to each other: a bar for each, and all its figures below. Pure. */
-import { boundNames } from '../bound.ts';
+import { boundNames, roundTripName } from '../bound.ts';
 import { casemateName, casemateTcpName } from '../casemate-names.ts';
 import { jobs } from '../jobs.ts';
 import type { Results, SampleField } from '../results.ts';
@@ -44,7 +44,9 @@ function oneJob(results: Results, job: string, title: string, blockBytes: number
   const large = blockBytes >= largeBytes;
   const field: SampleField = large ? 'throughput' : 'rate';
   const own = results.median(job, casemateName, field);
+  // A round trip alone is so much faster that next to it the others could not be told apart.
   const bars = targets
+    .filter((target) => target !== roundTripName)
     .map((target) => {
       const value = results.median(job, target, field) ?? 0;
       const repeated = results.repetitions(job, target, field);

@@ -9,7 +9,7 @@ import { memoryMiB } from '../processes.ts';
 import type { Session } from '../session.ts';
 
 const gibibyte = 2 ** 30;
-const sizesGiB = [0.25, 1, 4, 16] as const;
+const sizesGiB = [0.25, 1, 4, 8] as const;
 
 const plotOf = (title: string, yTitle: string) =>
   ({
