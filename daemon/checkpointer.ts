@@ -5,6 +5,8 @@
  */
 import type { HistoryPoint } from '../wal/frame.ts';
 import type { Log } from '../wal/log.ts';
+import type { HeldExtents } from './resync/group-resync.ts';
+import { groupSave } from './resync/group-save.ts';
 import { isStoreFull } from './store/errors.ts';
 import type { SiteStore } from './store/site-store.ts';
 import type { Group } from './volume/group.ts';
@@ -61,6 +63,18 @@ export class Checkpointer {
     return this.#running;
   }
 
+  /** Runs a task while no checkpoint is under way, such as opening data files anew. */
+  async exclusively(task: () => Promise<void>): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+    const running = task();
+    this.#running = running
+      .catch(() => undefined)
+      .finally(() => {
+        this.#running = undefined;
+      });
+    await running;
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;
@@ -69,35 +83,35 @@ export class Checkpointer {
   async #make(): Promise<void> {
     const { store, nowMs, wallMs } = this.#options;
     const started = nowMs();
-    const moved: { group: Group; point: HistoryPoint }[] = [];
+    const moved: { group: Group; point: HistoryPoint; held: HeldExtents | undefined }[] = [];
     for (const group of this.#options.groups()) {
       const point = group.appliedPoint;
-      if (point === undefined || point.sequence <= group.counters.checkpoint.sequence) continue;
-      moved.push({ group, point });
+      if (point === undefined) continue;
+      const isBehind = point.sequence > group.counters.checkpoint.sequence;
+      // What is held is taken before the sync that makes it durable (R26).
+      if (isBehind || group.resync.wantsSave) {
+        moved.push({ group, point, held: group.resync.takeHeld() });
+      }
     }
     if (moved.length === 0) {
       for (const group of this.#options.groups()) group.counters.checkpointAtMs = wallMs();
       return;
     }
     for (const { group } of moved) await syncUnlessClosed(group);
-    const kept = moved.filter(({ group }) => !group.closed);
-    const changed = kept.map(({ group }) => group.changes.take());
+    const kept = moved
+      .filter(({ group }) => !group.closed)
+      .map(({ group, point, held }) => ({ group, point, save: groupSave(group, point, held) }));
     store.saveCheckpoint(
-      kept.map(({ group, point }, place) => ({
-        groupId: group.groupId,
-        checkpoint: point,
-        ...group.history.at(point.sequence),
-        acknowledgedMark: group.view.commit,
-        volumes: group.volumes.table(),
-        chunks: changed[place]?.chunks ?? [],
-      })),
+      kept.flatMap(({ save }) => save.checkpoint ?? []),
+      kept.flatMap(({ save }) => save.stage ?? []),
     );
-    for (const taken of changed) taken.kept();
-    for (const { group, point } of kept) {
+    for (const { group, point, save } of kept) {
+      save.kept();
       group.counters.checkpoint = point;
       group.counters.checkpointAtMs = wallMs();
       group.counters.checkpointDurationMs = nowMs() - started;
       group.checkpointed(point);
+      await save.resync?.kept();
     }
   }
 }

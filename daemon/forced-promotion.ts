@@ -39,13 +39,14 @@ export function promotionEvidence(
   const { view } = group;
   const inSyncHere = view.config?.inSync.includes(host.storeId) ?? false;
   const decidedElsewhere = mayBeDecidedElsewhere(host, group);
+  const { oldImage } = group.resync;
   const evidence = {
     volume,
     group: group.groupName,
     thisSite: host.siteName,
-    lastCommon: { sequence: view.commit, digest: group.counters.checkpoint.digest },
+    lastCommon: oldImage ?? { sequence: view.commit, digest: group.counters.checkpoint.digest },
     lastCommonAtMs: group.counters.lastOnBothSitesMs,
-    ownEnd: view.end,
+    ownEnd: oldImage ?? view.end,
     inSyncHere,
     peerReachable: host.peerConnected,
     peerMayHaveAcknowledgedMore: !inSyncHere || decidedElsewhere,
@@ -75,6 +76,13 @@ function warnings(
   } else if (known.decidedElsewhere && !group.view.reigning) {
     found.push(`${peerName} may have gone on alone and acknowledged writes that are not here`);
   }
+  const { oldImage } = group.resync;
+  if (oldImage !== undefined) {
+    found.push(
+      `this site is being resynced: it goes back to record ${oldImage.sequence}, ` +
+        'and what was copied is dropped',
+    );
+  }
   found.push(`${peerName} must not serve clients meanwhile: if it does, the copies split`);
   return found;
 }
@@ -84,6 +92,8 @@ export async function promoteByForce(
   host: ForcedPromotionHost,
   group: Group,
 ): Promise<GroupConfig> {
+  // A copy that is not complete can't be promoted; the old image under it can.
+  await group.resync.abandon();
   const { view, register } = group;
   const current = await valueOfQuorum(host, group);
   const fields = { primary: host.storeId, inSync: [host.storeId], forced: view.end };
@@ -93,7 +103,7 @@ export async function promoteByForce(
     const newest = Math.max(view.config?.epoch ?? 0, host.acceptedEpoch(group));
     const alone = host.newConfig({ ...fields, epoch: newest + 1, acceptors });
     await register.force(alone);
-    group.forced(alone);
+    group.tell({ kind: 'forced', config: alone });
     return alone;
   }
   const { acceptors } = current;
@@ -106,7 +116,7 @@ export async function promoteByForce(
       { hint: 'Look at the evidence again, then confirm it.', status: 409 },
     );
   }
-  group.forced(next);
+  group.tell({ kind: 'forced', config: next });
   return next;
 }
 

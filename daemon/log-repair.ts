@@ -45,7 +45,7 @@ export async function repairLog(options: LogRepairOptions): Promise<boolean> {
   if (recovery.report.damagedGroups.length === 0 || recovery.report.lostRanges.length === 0) {
     return false;
   }
-  const survey = await log.survey(store.storeId, store.loadCheckpoints());
+  const survey = await log.survey(store.storeId, store.logMarks());
   if (survey.gaps.length === 0) return false;
   return await new LogRepair(options, survey).run();
 }
@@ -182,6 +182,7 @@ class LogRepair {
       forward: nothing,
       forwardReply: nothing,
       call: (method, parameters) => this.#answer(method, parameters),
+      bulkCall: (method, parameters) => this.#answer(method, parameters),
     };
   }
 

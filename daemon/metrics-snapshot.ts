@@ -12,7 +12,7 @@ import type { Volume } from './volume/volume.ts';
 export async function allocatedBytes(site: SiteParts): Promise<ReadonlyMap<Volume, number>> {
   const allocated = new Map<Volume, number>();
   for (const { volume } of site.groups.volumes()) {
-    allocated.set(volume, await volume.store.allocatedBytes());
+    allocated.set(volume, await volume.allocatedBytes());
   }
   return allocated;
 }
@@ -95,6 +95,10 @@ function groupMetrics(site: SiteParts, group: Group): GroupMetrics {
     serves: servesClients(group),
     inSync: view.inSyncWithPeer,
     peerState: view.peer.kind,
+    resync: group.resync.progress,
+    resyncReceivedBytes: group.resync.receivedBytes,
+    resyncSameBytes: group.resync.sameBytes,
+    resyncsCompleted: group.resync.completed,
     voters: view.config?.acceptors.length ?? 0,
     epoch: view.config?.epoch ?? 0,
     endSequence: view.end.sequence,

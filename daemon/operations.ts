@@ -185,7 +185,7 @@ export class Operations {
       );
     }
     const { epoch } = group.view.config ?? { epoch: 0 };
-    group.switchover();
+    group.tell({ kind: 'switchover' });
     await this.#host.within(
       group.waitFor(() => (group.view.config?.epoch ?? 0) > epoch),
       `switching "${name}" over to ${this.#host.peerName}`,
@@ -332,7 +332,7 @@ export class Operations {
       await this.#host.dropGroup(group, 'delete-files');
       throw error;
     }
-    group.created(first);
+    group.tell({ kind: 'created', config: first });
   }
 
   async #removeGroup(group: Group): Promise<void> {

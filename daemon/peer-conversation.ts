@@ -129,6 +129,11 @@ export class PeerConversation implements GroupLink, PeerFigures {
     return checked(peerCalls[method].result, result, `the answer to ${method}`);
   }
 
+  /** A question on the connection for bulk; its answer is checked by who asks. */
+  bulkCall(method: string, parameters: unknown, timeoutMs: number): Promise<unknown> {
+    return this.#link.bulkCall(method, parameters, timeoutMs);
+  }
+
   /** A round of the register; its answer is checked by who asks. */
   rawCall(method: string, parameters: unknown): Promise<unknown> {
     return this.#link.call(method, parameters, roundMsMax);
@@ -174,6 +179,7 @@ export class PeerConversation implements GroupLink, PeerFigures {
       forward: (groupId, session, request) => group(groupId)?.forward(session, request),
       forwardReply: (groupId, session, reply) => group(groupId)?.forwardReply(session, reply),
       call: (method, parameters) => this.#answer(method, parameters),
+      bulkCall: (method, parameters) => this.#site.resync.answer(method, parameters),
       notice: ({ code, text }) => this.#logger.warn({ code }, text),
     };
   }

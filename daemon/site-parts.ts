@@ -6,6 +6,7 @@ import type { Log } from '../wal/log.ts';
 import type { LogRecovery } from '../wal/log-types.ts';
 import type { Config } from './config/schema.ts';
 import type { Operations } from './operations.ts';
+import type { SiteResync } from './resync/site-resync.ts';
 import type { SiteGroups } from './site-groups.ts';
 import type { RegisterStatus } from './site-status.ts';
 import type { SiteStore } from './store/site-store.ts';
@@ -51,6 +52,7 @@ export interface SiteParts {
   readonly groups: SiteGroups;
   readonly operations: Operations;
   readonly peer: PeerFigures;
+  readonly resync: Pick<SiteResync, 'answer'>;
   readonly witness: WitnessParts;
   readonly register: { status(): RegisterStatus };
   readonly certificates: readonly CertificateEnd[];

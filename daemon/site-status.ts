@@ -23,7 +23,7 @@ export interface PeerCopyStatus {
     | 'disconnected'
     | 'handshaking'
     | 'catching-up'
-    | 'resync-needed'
+    | 'resyncing'
     | 'waited-for'
     | 'in-sync'
     | 'refused';
@@ -57,6 +57,18 @@ export interface GroupStatus {
       }
     | undefined;
   readonly peer: PeerCopyStatus;
+  /** The resync of this site's copy, or of the peer's from here. */
+  readonly resync:
+    | {
+        readonly direction: 'to-here' | 'from-here';
+        readonly full: boolean;
+        readonly inPlace: boolean;
+        readonly doneBytes: number;
+        readonly totalBytes: number;
+        readonly rateBytes: number;
+        readonly secondsLeft: number | undefined;
+      }
+    | undefined;
   readonly inSync: boolean;
   readonly end: HistoryPoint;
   readonly commit: number;

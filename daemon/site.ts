@@ -21,6 +21,7 @@ import { LogRoom } from './log-room.ts';
 import type { Logger } from './logger.ts';
 import { Operations } from './operations.ts';
 import { PeerConversation } from './peer-conversation.ts';
+import { SiteResync } from './resync/site-resync.ts';
 import { SiteGroups } from './site-groups.ts';
 import { siteIdentity } from './site-identity.ts';
 import type { SiteClock, SiteParts } from './site-parts.ts';
@@ -67,6 +68,7 @@ export class Site implements SiteControl, SiteParts {
   readonly startedAtMs: number;
   readonly recovery: LogRecovery;
   readonly groups: SiteGroups;
+  readonly resync: SiteResync;
   readonly peer: PeerConversation;
   readonly witness: SiteWitness;
   readonly register: SiteRegister;
@@ -125,6 +127,13 @@ export class Site implements SiteControl, SiteParts {
       commit: store.acceptors.together,
       later: ports.later,
       failed: (error) => this.fail(error),
+    });
+    this.resync = new SiteResync({
+      limits: config.resync,
+      groups: () => this.groups,
+      nowMs: () => clock.nowMs(),
+      delay: delayOn(ports.clock),
+      bulkCall: (...call) => this.peer.bulkCall(...call),
     });
     const acceptors = new AcceptorClients({
       batch: this.#votes,
@@ -202,7 +211,7 @@ export class Site implements SiteControl, SiteParts {
       segmentSizeBytes: config.log.segmentBytes,
       sizeBytesMax: config.log.sizeBytes,
       commitBytesMax: config.log.commitBytesMax,
-      marks: store.loadCheckpoints(),
+      marks: store.logMarks(),
       nowMs: () => clock.nowMs(),
       later: ports.later,
     };
@@ -373,6 +382,9 @@ export class Site implements SiteControl, SiteParts {
       nowMs: () => this.clock.nowMs(),
       wallMs: () => this.clock.wallMs(),
       delay: delayOn(ports.clock),
+      resync: this.resync,
+      checkpoint: () => this.#checkpointer.run(),
+      exclusively: (task) => this.#checkpointer.exclusively(task),
       gathered: applyGathering(delayOn(ports.clock)),
       askBlocks: (request) => this.peer.call('blocks', request),
       random: () => ports.random.fraction(),

@@ -1,8 +1,11 @@
 /** What a site says of itself, gathered from its parts when somebody asks. */
+
 import { healthProblems } from '../metrics/health.ts';
 import type { PeerState } from '../replication/core/events.ts';
 import { etcdAcceptor } from '../replication/register/etcd-record.ts';
 import { blockSizeBytes } from '../wal/checksum.ts';
+import { formatSize } from './config/sizes.ts';
+import { durationText } from './duration-text.ts';
 import type { SiteParts } from './site-parts.ts';
 import type { GroupStatus, PeerCopyStatus, SiteStatus, VolumeStatus } from './site-status.ts';
 import { softwareVersion } from './version.ts';
@@ -59,7 +62,7 @@ export async function volumeStatus(site: SiteParts, volume: Volume): Promise<Vol
     name: volume.name,
     group: group.groupName,
     sizeBytes: volume.sizeBytes,
-    allocatedBytes: await volume.store.allocatedBytes(),
+    allocatedBytes: await volume.allocatedBytes(),
     clientConnections: volume.connections,
     exportUri: uris,
     unreadable: volume.store.damage.badRanges().slice(0, unreadableShown),
@@ -85,7 +88,8 @@ async function groupStatus(site: SiteParts, group: Group): Promise<GroupStatus> 
     preferredSite: stored.preferredSite ?? undefined,
     serves: servesClients(group),
     wait,
-    peer: peerCopy(site, view.peer, nowMs),
+    peer: peerCopy(site, group, nowMs),
+    resync: resyncStatus(group),
     inSync: view.inSyncWithPeer,
     end: view.end,
     commit: view.commit,
@@ -170,7 +174,32 @@ function siteOf(site: SiteParts, storeId: string | undefined): string | undefine
   return undefined;
 }
 
-function peerCopy(site: SiteParts, state: PeerState, nowMs: number): PeerCopyStatus {
+function resyncStatus({ resync }: Group): GroupStatus['resync'] {
+  const { progress } = resync;
+  if (progress === undefined) return undefined;
+  const { doneBytes, totalBytes, rateBytes } = progress;
+  const secondsLeft = rateBytes > 0 ? (totalBytes - doneBytes) / rateBytes : undefined;
+  return { ...progress, secondsLeft };
+}
+
+/** How far a resync is, in words. */
+function resyncText(group: Group): string {
+  const status = resyncStatus(group);
+  if (status === undefined) return 'a resync is about to begin: the log no longer reaches back';
+  const { direction, full, inPlace, doneBytes, totalBytes, rateBytes, secondsLeft } = status;
+  const what = full ? 'everything is compared' : 'what has changed is copied';
+  const whose = direction === 'to-here' ? 'this site is resynced' : 'it is resynced from here';
+  const percent = totalBytes === 0 ? 100 : Math.floor((100 * doneBytes) / totalBytes);
+  const left = secondsLeft === undefined ? '' : `, ${durationText(secondsLeft * 1000)} left`;
+  const image = inPlace ? '; until it is done this copy is of no use' : '';
+  return (
+    `${whose}, ${what}: ${percent} % of ${formatSize(totalBytes)}, ` +
+    `${formatSize(Math.round(rateBytes))}/s${left}${image}`
+  );
+}
+
+function peerCopy(site: SiteParts, group: Group, nowMs: number): PeerCopyStatus {
+  const state: PeerState = group.view.peer;
   const name = site.config.peer.site;
   const say = (text: string, remainingRecords = 0): PeerCopyStatus => ({
     state: state.kind,
@@ -189,11 +218,8 @@ function peerCopy(site: SiteParts, state: PeerState, nowMs: number): PeerCopySta
         `catching up from the log, ${state.remainingRecords} records to go`,
         state.remainingRecords,
       );
-    case 'resync-needed':
-      return say(
-        'the log no longer reaches back to what both sites have in common: ' +
-          'a full copy is needed, which this version cannot make',
-      );
+    case 'resyncing':
+      return say(resyncText(group));
     case 'waited-for':
       return say(`caught up; ${name} acknowledges every write and is about to count as in sync`);
     case 'in-sync':

@@ -325,6 +325,42 @@ const groupMetrics: readonly (NumberMetric | DurationMetric)[] = [
     peerCopyStates,
     ({ peerState }) => peerState,
   ),
+  {
+    type: 'gauge',
+    name: 'casemate_group_resync_bytes',
+    help: 'Extents of the resync that is under way, by whether they are done; absent without one.',
+    labels: ['group', 'part'],
+    read: ({ groups }) =>
+      groups.flatMap(({ group: name, resync }) =>
+        resync === undefined
+          ? []
+          : [
+              { labels: { group: name, part: 'done' }, value: resync.doneBytes },
+              {
+                labels: { group: name, part: 'left' },
+                value: resync.totalBytes - resync.doneBytes,
+              },
+            ],
+      ),
+  },
+  group(
+    'counter',
+    'resync_received_bytes_total',
+    'Extents that came from the other site.',
+    ({ resyncReceivedBytes }) => resyncReceivedBytes,
+  ),
+  group(
+    'counter',
+    'resync_same_bytes_total',
+    'Extents that were the same on both sites and were not sent.',
+    ({ resyncSameBytes }) => resyncSameBytes,
+  ),
+  group(
+    'counter',
+    'resyncs_completed_total',
+    'Resyncs of this site that are complete.',
+    ({ resyncsCompleted }) => resyncsCompleted,
+  ),
   group('gauge', 'serving', '1 if reads and writes are answered.', ({ serves }) => bit(serves)),
   group('gauge', 'in_sync', '1 if both sites have everything.', ({ inSync }) => bit(inSync)),
   {

@@ -62,7 +62,6 @@ export type ProblemCode =
   | 'witness-differs'
   | 'witness-does-not-vote'
   | 'copy-refused'
-  | 'resync-needed'
   | 'blocks-unreadable'
   | 'not-in-sync'
   | 'log-nearly-full'
@@ -209,7 +208,6 @@ function copyProblem(group: GroupHealthInput, connected: boolean): HealthProblem
     text: `"${name}" is not on both sites: ${peer.text}`,
   });
   if (peer.state === 'refused') return problem('copy-refused', 'error');
-  if (peer.state === 'resync-needed') return problem('resync-needed', 'error');
   return connected || group.serves ? problem('not-in-sync', 'warning') : undefined;
 }
 

@@ -18,7 +18,7 @@ export const peerCopyStates = [
   'disconnected',
   'handshaking',
   'catching-up',
-  'resync-needed',
+  'resyncing',
   'waited-for',
   'in-sync',
   'refused',
@@ -48,6 +48,12 @@ export interface GroupMetrics {
   readonly serves: boolean;
   readonly inSync: boolean;
   readonly peerState: (typeof peerCopyStates)[number];
+  /** The resync of this site's copy, or of the peer's from here; undefined: there is none. */
+  readonly resync: { readonly doneBytes: number; readonly totalBytes: number } | undefined;
+  /** Extents that came from the source, and those that needed not, for they were the same. */
+  readonly resyncReceivedBytes: number;
+  readonly resyncSameBytes: number;
+  readonly resyncsCompleted: number;
   readonly epoch: number;
   /** Acceptors of the newest configuration known. */
   readonly voters: number;

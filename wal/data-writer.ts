@@ -33,6 +33,8 @@ export interface DataWriterOptions {
   readonly retryWhenFull: <T>(call: () => Promise<T>) => Promise<T>;
   /** What to do with a bad block that is to be changed in part (R34). */
   readonly mend: BlockHealing['mend'];
+  /** The block will be written anew as a whole: its content is nobody's concern until then. */
+  readonly isUnsettled: (block: number) => boolean;
 }
 
 export class DataWriter {
@@ -42,6 +44,7 @@ export class DataWriter {
   readonly #concurrency: number;
   readonly #retryWhenFull: <T>(call: () => Promise<T>) => Promise<T>;
   readonly #mend: BlockHealing['mend'];
+  readonly #isUnsettled: (block: number) => boolean;
 
   constructor(options: DataWriterOptions) {
     this.#file = options.file;
@@ -50,6 +53,7 @@ export class DataWriter {
     this.#concurrency = options.concurrency;
     this.#retryWhenFull = options.retryWhenFull;
     this.#mend = options.mend;
+    this.#isUnsettled = options.isUnsettled;
   }
 
   /**
@@ -207,7 +211,9 @@ export class DataWriter {
     }
     let expected = this.#checksums.get(block);
     for (; expected < 0; expected = this.#checksums.get(block)) await this.#load(block);
-    const isReplay = records.some((pending) => this.#pending.mayBeHalfApplied(pending));
+    const isReplay =
+      this.#isUnsettled(block) ||
+      records.some((pending) => this.#pending.mayBeHalfApplied(pending));
     if (problem === undefined) {
       if (isReplay) return { content, proven: !isMarked(content, expected) };
       if (crc32c(content) === expected) return { content, proven: true };

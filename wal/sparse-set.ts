@@ -118,8 +118,7 @@ export class SparseSet {
   /** What is in the set, as runs of numbers in rising order; the set must not change meanwhile. */
   *runs(from = 0): IterableIterator<NumberRun> {
     for (let first = this.next(from); first !== undefined; ) {
-      let end = first + 1;
-      while (this.has(end)) end += 1;
+      const end = this.#nextAbsent(first, Number.MAX_SAFE_INTEGER);
       yield { first, end };
       first = this.next(end);
     }
@@ -127,11 +126,27 @@ export class SparseSet {
 
   /** The end of the run from `first` on, up to `limit`, that is all in the set or all not. */
   runEnd(first: number, limit: number): number {
-    const value = this.has(first);
-    if (!value) return this.next(first, limit) ?? limit;
-    let end = first + 1;
-    while (end < limit && this.has(end)) end += 1;
-    return end;
+    return this.has(first) ? this.#nextAbsent(first, limit) : (this.next(first, limit) ?? limit);
+  }
+
+  /** The smallest number that is not in the set, from `from` on; at most `limit`. */
+  #nextAbsent(from: number, limit: number): number {
+    for (let at = from; at < limit; ) {
+      const index = Math.floor(at / chunkNumbers);
+      const chunk = this.#chunks.get(index);
+      if (chunk === undefined) return at;
+      const base = index * chunkNumbers;
+      if (chunk.count < chunkNumbers) {
+        for (let bit = at - base; bit < chunkNumbers; ) {
+          const byte = chunk.bits[bit >> 3] ?? 0;
+          if (byte === 0xff) bit = (bit | 7) + 1;
+          else if ((byte & (1 << (bit & 7))) === 0) return Math.min(limit, base + bit);
+          else bit += 1;
+        }
+      }
+      at = base + chunkNumbers;
+    }
+    return limit;
   }
 
   /** All chunks of the set, in order. */

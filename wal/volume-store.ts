@@ -21,7 +21,7 @@ import path from 'node:path';
 import { BlockChecksums, ChecksumFileError } from './block-checksums.ts';
 import { BlockHealing, type FetchBlocks, type HealingReport } from './block-healing.ts';
 import { blockSizeBytes } from './checksum.ts';
-import { planWave } from './data-apply-plan.ts';
+import { planWave, planWhole } from './data-apply-plan.ts';
 import { BlockChecksumError, StoreClosedError } from './data-errors.ts';
 import { DataReader } from './data-reader.ts';
 import { DataWriter } from './data-writer.ts';
@@ -62,6 +62,8 @@ export interface VolumeStoreOptions {
   readonly gathered?: () => Promise<void>;
   /** The payload of a record that was committed as `givenBack` is not looked at any more. */
   readonly giveBack?: (record: LogRecord) => void;
+  /** This block will be written anew as a whole: its content is nobody's concern until then. */
+  readonly isUnsettled?: (block: number) => boolean;
   /** Where bad blocks are healed from; absent: nowhere. */
   readonly fetchBlocks?: FetchBlocks;
   readonly onHealing?: (report: HealingReport) => void;
@@ -112,6 +114,7 @@ export class VolumeStore {
       ...parts,
       concurrency: options.applyConcurrency,
       mend: (bad) => this.#healing.mend(bad),
+      isUnsettled: (block) => options.isUnsettled?.(block) === true,
     });
     this.#reader = new DataReader(parts);
     this.#writeBack = new WriteBack(file);
@@ -217,6 +220,26 @@ export class VolumeStore {
   async healKnown(): Promise<void> {
     if (this.#healing.badBlockCount === 0 || !this.#mayGoOn()) return;
     await this.#using(() => this.#healing.healKnown());
+  }
+
+  /**
+   * Puts whole blocks into the files beside the records (a resync), while nothing is applied: what
+   * `find` gives is written before the next record is. Rejects with what `find` rejects with; an
+   * error of writing is final (I8).
+   */
+  replaceBlocks(find: () => Promise<readonly LogRecord[]>): Promise<void> {
+    return this.#using(() =>
+      this.#betweenWaves(async () => {
+        const plan = planWhole(await find());
+        try {
+          await this.#writer.apply(plan);
+          this.#healing.overwritten(plan.bodies);
+        } catch (error) {
+          if (!(error instanceof StoreClosedError)) this.#fail(error);
+          throw error;
+        }
+      }),
+    );
   }
 
   /** Allocation of a range, as it will be when all committed records are applied. */

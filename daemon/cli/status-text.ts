@@ -64,7 +64,7 @@ const copyWords: Readonly<Record<GroupAnswer['peer']['state'], string>> = {
   disconnected: 'no: disconnected',
   handshaking: 'no: comparing',
   'catching-up': 'no: catching up',
-  'resync-needed': 'NO: full copy needed',
+  resyncing: 'no: resyncing',
   'waited-for': 'almost',
   'in-sync': 'yes',
   refused: 'NO: refused',

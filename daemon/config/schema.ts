@@ -135,6 +135,28 @@ const volumes = table(
   'Limits of the volumes.',
 );
 
+const resync = table(
+  {
+    rateBytesMin: size(
+      { min: '64KiB', max: '64GiB', standard: '8MiB' },
+      'Bytes per second that the resyncs of this site, as source, may always take together.',
+    ),
+    rateBytesMax: size(
+      { min: '64KiB', max: '64GiB', standard: '1GiB' },
+      'Bytes per second that they take at most, while the writes of clients do not suffer.',
+    ),
+    concurrency: integer(
+      { min: 1, max: 64, standard: 2 },
+      'Groups of this site that copy at once; the others take turns.',
+    ),
+    stageBytesMax: size(
+      { min: '1MiB', max: '4096TiB', standard: '1TiB' },
+      'Disk space that the resync of one group may take beside its data files; what does not fit goes into them, and there is no old image to go back to.',
+    ),
+  },
+  'Bringing a copy up to date that the log no longer reaches.',
+);
+
 const nbd = table(
   {
     unix: path('Unix socket on which NBD clients are served.', {
@@ -198,6 +220,7 @@ export const configSchema = table(
     register: registerTable,
     log,
     volumes,
+    resync,
     suspend: table(
       {
         maxMs: integer(

@@ -236,6 +236,19 @@ export class SiteStore {
     return this.#checkpoints.load();
   }
 
+  /** Where the log has to begin for each group: at its checkpoint, or where its stage is. */
+  logMarks(): Map<GroupId, Pick<StoredCheckpoint, 'checkpoint' | 'acknowledgedMark'>> {
+    const marks = new Map<GroupId, Pick<StoredCheckpoint, 'checkpoint' | 'acknowledgedMark'>>(
+      this.#checkpoints.load(),
+    );
+    for (const { groupId } of this.#groups.list()) {
+      const stage = this.#stages.load(groupId);
+      if (stage === undefined || stage.state === 'merging') continue;
+      marks.set(groupId, { checkpoint: stage.checkpoint, acknowledgedMark: 0 });
+    }
+    return marks;
+  }
+
   close(): void {
     this.events.close();
     this.#database.close();

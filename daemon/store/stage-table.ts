@@ -5,7 +5,9 @@
  * one transaction with everything that belongs to it.
  */
 import { type Static, Type } from '@sinclair/typebox';
+import type { EpochEntry, GroupConfig } from '../../replication/core/config.ts';
 import type { GroupId } from '../../wal/frame.ts';
+import type { StoredVolume } from './checkpoint-table.ts';
 import type { Database } from './database.ts';
 import { storeCorrupt } from './errors.ts';
 import {
@@ -56,7 +58,13 @@ const stageSchema = Type.Object({
   ),
 });
 
-export type StoredStage = Readonly<Static<typeof stageSchema>>;
+export type StoredStage = Readonly<
+  Omit<Static<typeof stageSchema>, 'config' | 'epochHistory' | 'volumes'>
+> & {
+  readonly epochHistory: readonly EpochEntry[];
+  readonly config?: GroupConfig;
+  readonly volumes: readonly StoredVolume[];
+};
 
 const rowSchema = Type.Object({ document: Type.String() });
 

@@ -106,6 +106,10 @@ export class FramesInFlight {
     return cut.reverse();
   }
 
+  *frames(): IterableIterator<Frame> {
+    for (const { frame } of this.#frames) yield frame;
+  }
+
   *[Symbol.iterator](): IterableIterator<FrameInFlight> {
     yield* this.#frames;
   }

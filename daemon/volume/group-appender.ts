@@ -120,6 +120,19 @@ export class GroupAppender implements Appender {
     this.#host.log.schedule(this);
   }
 
+  /**
+   * The history begins anew after `to`: whatever of this group is in the log or on its way there is
+   * void (R26, R29). Only while nobody sends frames.
+   */
+  restart(to: HistoryPoint): void {
+    this.#end = to;
+    this.#ready.drain();
+    for (const appending of this.#appending) appending.live = false;
+    this.#commitCallbacks.clear();
+    this.#ready.push({ kind: 'cut', groupId: this.groupId, to });
+    this.#host.log.schedule(this);
+  }
+
   /** Whoever waits for the own records of the frame that ends here; to be called in effect. */
   takeCommitCallbacks(lastSequence: number): readonly (() => void)[] {
     if (this.#commitCallbacks.size === 0) return [];

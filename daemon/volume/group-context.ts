@@ -8,6 +8,7 @@ import type { Disk } from '../../wal/disk.ts';
 import type { EpochId, StoreId } from '../../wal/frame.ts';
 import type { Log } from '../../wal/log.ts';
 import type { PeerCallParameters, PeerCallResult } from '../peer-calls.ts';
+import type { ResyncServices } from '../resync/resync-services.ts';
 import type { SiteStore } from '../store/site-store.ts';
 import type { GiveBack } from './given-back.ts';
 import type { MemoryBudget } from './memory-budget.ts';
@@ -50,6 +51,11 @@ export interface GroupContext {
   /** Wall clock, milliseconds since 1970. */
   wallMs(): number;
   delay(ms: number): Promise<void>;
+  readonly resync: ResyncServices;
+  /** Makes a checkpoint of the site; joins one that is under way. */
+  checkpoint(): Promise<void>;
+  /** Runs a task while no checkpoint is under way. */
+  exclusively(task: () => Promise<void>): Promise<void>;
   /** Resolves when the records committed by now are to be applied. */
   gathered(): Promise<void>;
   random(): number;

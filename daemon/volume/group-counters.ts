@@ -46,6 +46,13 @@ export class GroupCounters {
     this.#points.push({ sequence: frame.lastSequence, digest: frame.digestAfter });
   }
 
+  /** The history begins anew after `point`, which is also where the data files are. */
+  restart(point: HistoryPoint): void {
+    this.#points.drain();
+    this.#applied = point;
+    this.checkpoint = point;
+  }
+
   /** The newest end of a frame at or below `sequence`, since the last call moved past it. */
   appliedPoint(sequence: number): HistoryPoint | undefined {
     for (;;) {

@@ -171,6 +171,33 @@ export class GroupVolumes {
     for (const volume of this.#byNumber.values()) volume.store.setReplaying(on, throughSequence);
   }
 
+  /**
+   * Closes all volumes and opens those of `entries` as of `sequence` (R26): a resync begins, or is
+   * given up. Clients of a volume that stays do. Nothing is committed meanwhile.
+   */
+  async replace(entries: readonly StoredVolumeEntry[], sequence: number): Promise<void> {
+    await this.close();
+    const before = new Map(this.#byNumber);
+    this.#byNumber.clear();
+    this.#removed.length = 0;
+    this.#tombstones.length = 0;
+    this.#processed = sequence;
+    for (const { removed, volume: number, name, sizeBytes } of entries) {
+      this.#highestNumber = Math.max(this.#highestNumber, number);
+      const entry = { volume: number, name, sizeBytes };
+      if (removed) {
+        this.#tombstones.push(entry);
+        continue;
+      }
+      const store = await this.#host.openStore(number, sizeBytes);
+      const volume = before.get(number) ?? this.#host.makeVolume(entry, store);
+      volume.replaceStore(store, sizeBytes);
+      this.#byNumber.set(number, volume);
+    }
+    this.#replaying = { on: false, throughSequence: 0 };
+    this.#host.tableChanged();
+  }
+
   async close(): Promise<void> {
     for (const volume of this.#byNumber.values()) await volume.store.close();
     for (const removed of this.#removed) await removed.store.close();

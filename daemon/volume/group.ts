@@ -16,6 +16,7 @@ import type { ForwardReply, ForwardRequest } from '../../replication/link/forwar
 import type { Register } from '../../replication/register/register.ts';
 import type { Frame, GroupId, HistoryPoint, LogRecord } from '../../wal/frame.ts';
 import { type BlockRequest, blockError } from '../nbd/block-device.ts';
+import type { GroupResync } from '../resync/group-resync.ts';
 import { ForwardedRequests } from './forwarded-requests.ts';
 import { summarise } from './frame-summary.ts';
 import { FramesInFlight } from './frames-in-flight.ts';
@@ -25,6 +26,7 @@ import type { GroupChanges } from './group-changes.ts';
 import type { GroupContext } from './group-context.ts';
 import { GroupCounters } from './group-counters.ts';
 import { GroupHistory } from './group-history.ts';
+import type { GroupParts } from './group-parts.ts';
 import type { GroupVolumes } from './group-volumes.ts';
 import { PeerSender } from './peer-sender.ts';
 import { Queue } from './queue.ts';
@@ -33,18 +35,6 @@ import { RegisterTalk } from './register-talk.ts';
 import { RequestDesk } from './request-desk.ts';
 import type { Volume, VolumeHost } from './volume.ts';
 import { Waiters } from './waiters.ts';
-
-export interface GroupParts {
-  readonly groupId: GroupId;
-  readonly name: string;
-  readonly core: GroupCore;
-  readonly register: Register;
-  readonly volumes: GroupVolumes;
-  readonly changes: GroupChanges;
-  /** Frames of the log that may be committed or not. */
-  readonly tail: readonly Frame[];
-  readonly end: HistoryPoint;
-}
 
 export class Group implements VolumeHost {
   readonly groupId: GroupId;
@@ -55,6 +45,7 @@ export class Group implements VolumeHost {
   readonly counters = new GroupCounters();
   readonly history = new GroupHistory();
   readonly changes: GroupChanges;
+  readonly resync: GroupResync;
   readonly #context: GroupContext;
   readonly #core: GroupCore;
   readonly #inFlight = new FramesInFlight();
@@ -79,9 +70,11 @@ export class Group implements VolumeHost {
     this.register = parts.register;
     this.volumes = parts.volumes;
     this.changes = parts.changes;
+    this.resync = parts.resync;
     this.#view = this.#core.view();
     for (const frame of parts.tail) this.#inFlight.push(frame, [], context.nowMs());
     this.#appender = new GroupAppender(this.#appenderHost(), parts.end);
+    if (parts.logIsVoid) this.#appender.restart(parts.end);
     const reads = {
       nowMs: () => context.nowMs(),
       takesWrites: () => this.#view.takesWrites,
@@ -126,6 +119,7 @@ export class Group implements VolumeHost {
   start(): void {
     this.#dispatch({ kind: 'tick' });
     this.#viewChanged();
+    this.resync.start(this);
   }
 
   /** Recovery has applied a committed frame of the log. */
@@ -313,17 +307,9 @@ export class Group implements VolumeHost {
     this.register.cancel();
   }
 
-  /** This life's swap from absent has won: the group begins here (R39). */
-  created(config: GroupConfig): void {
-    this.#dispatch({ kind: 'created', config });
-  }
-
-  switchover(): void {
-    this.#dispatch({ kind: 'switchover' });
-  }
-
-  forced(config: GroupConfig): void {
-    this.#dispatch({ kind: 'forced', config });
+  /** Gives the core what an operator or a resync has brought about. */
+  tell(event: CoreEvent): void {
+    this.#dispatch(event);
   }
 
   /** Resolves when `condition` holds, looked at after every event of the group. */
@@ -411,6 +397,12 @@ export class Group implements VolumeHost {
         for (const { parts } of this.#inFlight.cutAfter(effect.to.sequence)) this.desk.cut(parts);
         this.#appender.cut(effect.to);
         return;
+      case 'restartHistory':
+        this.#restartHistory(effect.to);
+        return;
+      case 'prepareResync':
+        this.resync.prepare(effect);
+        return;
       case 'acceptFrame':
         this.#acceptFrame();
         return;
@@ -422,9 +414,12 @@ export class Group implements VolumeHost {
         return;
       case 'startSending': {
         const end = this.#appender.end.sequence;
-        this.#sender.start(effect.session, effect.from, end, this.#framesInMemory());
+        this.#sender.start(effect.session, effect.from, end, this.#inFlight.frames());
         return;
       }
+      case 'holdSending':
+        this.#sender.hold(effect.from);
+        return;
       case 'stopSending':
         this.#sender.stop();
         return;
@@ -463,8 +458,12 @@ export class Group implements VolumeHost {
     this.#dispatch({ kind: 'sent', session, number, sent });
   }
 
-  *#framesInMemory(): IterableIterator<Frame> {
-    for (const { frame } of this.#inFlight) yield frame;
+  /** What was in flight here is in nobody's history; what became of it nobody can say (R37). */
+  #restartHistory(to: HistoryPoint): void {
+    for (const { parts } of this.#inFlight.cutAfter(0)) this.desk.cut(parts);
+    this.#appender.restart(to);
+    this.#resolveAt = undefined;
+    this.desk.failUnresolved();
   }
 
   #acceptFrame(): void {

@@ -6,11 +6,13 @@
 import type { GroupConfig, RecoveredGroup } from '../../replication/core/config.ts';
 import { GroupCore } from '../../replication/core/group-core.ts';
 import type { Register } from '../../replication/register/register.ts';
+import { blockSizeBytes } from '../../wal/checksum.ts';
 import { emptyHistoryDigest, type Frame, type HistoryPoint, recordKind } from '../../wal/frame.ts';
 import type { RecoveredLogGroup } from '../../wal/group-recovery.ts';
 import { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import { VolumeStore } from '../../wal/volume-store.ts';
-import type { StoredCheckpoint, StoredGroup } from '../store/site-store.ts';
+import { GroupResync } from '../resync/group-resync.ts';
+import type { StoredCheckpoint, StoredGroup, StoredStage } from '../store/site-store.ts';
 import { giveBackPayload } from './given-back.ts';
 import { Group } from './group.ts';
 import { GroupChanges } from './group-changes.ts';
@@ -43,10 +45,16 @@ export interface OpenGroupOptions {
 
 /** Opens a group; when it resolves its data files have everything known to be committed. */
 export async function openGroup(options: OpenGroupOptions): Promise<Group> {
-  const { context, stored, checkpoint, recovered } = options;
-  const start = checkpoint?.checkpoint ?? { sequence: 0, digest: emptyHistoryDigest };
+  const { context, stored, checkpoint } = options;
+  const resync = new GroupResync(context, stored.groupId);
+  const stage = resync.unfinished;
+  // In the middle of a resync the files are what the stage says, and its log follows it (R26).
+  const image = stage ?? checkpoint;
+  const start = image?.checkpoint ?? { sequence: 0, digest: emptyHistoryDigest };
+  const logIsVoid = stage !== undefined && !followsStage(options, stage);
+  const recovered = logIsVoid ? undefined : options.recovered;
   const end = recovered?.end ?? start;
-  const config = lastConfig(checkpoint?.config, recovered);
+  const config = lastConfig(image?.config, recovered);
   const commit = knownCommit(start, end, recovered);
   const tail: Frame[] = [];
   const replay: Frame[] = [];
@@ -61,20 +69,21 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
     checkpoint: start,
     commit,
     config,
-    epochHistory: [...(checkpoint?.epochHistory ?? []), ...laterEpochs(start, recovered)],
-    acknowledgedMark: checkpoint?.acknowledgedMark ?? 0,
+    epochHistory: [...(image?.epochHistory ?? []), ...laterEpochs(start, recovered)],
+    acknowledgedMark: stage === undefined ? (checkpoint?.acknowledgedMark ?? 0) : 0,
     base: stored.base,
     flags: {
       ...stored.flags,
       damaged: stored.flags.damaged || recovered?.damaged !== undefined,
       inconsistent: stored.flags.inconsistent || !isOfDataFiles,
     },
+    ...(stage === undefined ? {} : { stagedFrom: stage.from.sequence }),
   };
-  const host = groupVolumesHost(options);
+  const host = groupVolumesHost(options, resync);
   const volumes = new GroupVolumes(host.host);
   const { groupId, base } = stored;
   const changes = new GroupChanges({ groupId, base, store: context.store, volumes });
-  await volumes.load(checkpoint?.volumes ?? [], start.sequence);
+  await volumes.load(image?.volumes ?? [], start.sequence);
   if (isOfDataFiles) {
     const points = { start, commit, end };
     await replayLog(context, stored.groupId, points, volumes, { replayed: replay, tail }, host);
@@ -99,17 +108,33 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
     register: options.register,
     volumes,
     changes,
+    resync,
     tail,
     end,
+    logIsVoid,
   });
   host.attach(group);
   group.counters.checkpoint = start;
   group.counters.logDamage = recovered?.damaged;
   group.counters.checkpointAtMs = context.wallMs();
-  group.history.begin(checkpoint?.epochHistory ?? [], checkpoint?.config);
+  group.history.begin(image?.epochHistory ?? [], image?.config);
   for (const frame of replay) group.replayed(frame);
   group.retain(start);
   return group;
+}
+
+/**
+ * The log has what follows the stage; not so after a crash between the two, and whatever it has is
+ * of no use then: nothing of a stage counts before it is complete.
+ */
+function followsStage(
+  { context, stored, recovered }: OpenGroupOptions,
+  stage: StoredStage,
+): boolean {
+  if (recovered === undefined) return true;
+  if (recovered.damaged !== undefined) return false;
+  const { sequence, digest } = stage.checkpoint;
+  return context.log.digestAt(stored.groupId, sequence) === digest;
 }
 
 /** The configuration of the last epochStart record at or before the log's end (R8). */
@@ -183,7 +208,10 @@ function pointOnly(frame: Frame): Frame {
   return { ...frame, records: keep ? [first] : [], bytes: [] };
 }
 
-function groupVolumesHost(options: OpenGroupOptions): {
+function groupVolumesHost(
+  options: OpenGroupOptions,
+  resync: GroupResync,
+): {
   host: GroupVolumesHost;
   attach: (group: Group) => void;
   /** Whom to tell of a failure while the log is replayed: the start must not wait for ever. */
@@ -199,7 +227,7 @@ function groupVolumesHost(options: OpenGroupOptions): {
         return group?.volumes.byNumber(volume)?.name ?? String(volume);
       });
       return VolumeStore.open({
-        disk: context.disk,
+        disk: resync.disk,
         directory: context.dataDirectory,
         name: `${stored.groupId}-${volume}`,
         sizeBytes,
@@ -218,6 +246,7 @@ function groupVolumesHost(options: OpenGroupOptions): {
         },
         delay: (ms) => context.delay(ms),
         gathered: () => context.gathered(),
+        isUnsettled: (block) => resync.isUnsettled(volume, block * blockSizeBytes),
         giveBack: (record) => giveBackPayload(record, context.giveBack),
         fetchBlocks: async (offsetBytes, lengthBytes) =>
           group && (await fetchBlocks(context, group, { volume, offsetBytes, lengthBytes })),

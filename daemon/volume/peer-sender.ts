@@ -51,6 +51,12 @@ export class PeerSender {
     this.#pump();
   }
 
+  /** Sends nothing yet; what will be sent follows `from`. */
+  hold(from: HistoryPoint): void {
+    this.stop();
+    this.#cursor = from;
+  }
+
   stop(): void {
     this.#session = undefined;
     this.#tail.drain();

@@ -171,6 +171,18 @@ export class RequestDesk {
     }
   }
 
+  /**
+   * The history was replaced as a whole (R26): whether unresolved writes of earlier sessions are in
+   * it can't be known any more (R37).
+   */
+  failUnresolved(): void {
+    for (const [number, { part, session }] of this.#unresolved) {
+      if (session !== undefined) continue;
+      this.#unresolved.delete(number);
+      this.settle(part, blockError.io);
+    }
+  }
+
   /** The role or the connection has changed, or the lease was renewed: does what can be done. */
   advance(): void {
     if (this.#host.takesWrites()) {

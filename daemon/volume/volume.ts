@@ -2,6 +2,7 @@
  * One volume on this site: what its NBD export talks to. Reads are answered from the volume's
  * store if this site may serve reads now; everything else goes to the group's request desk.
  */
+import { StoreClosedError } from '../../wal/data-errors.ts';
 import type { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import type { VolumeStore } from '../../wal/volume-store.ts';
 import type { BlockDevice, BlockRequest } from '../nbd/block-device.ts';
@@ -31,10 +32,11 @@ export class Volume implements BlockDevice {
   /** Number within the group. */
   readonly number: number;
   readonly name: string;
-  readonly store: VolumeStore;
   readonly counters: VolumeCounters;
   readonly #host: VolumeHost;
+  #store: VolumeStore;
   #sizeBytes: number;
+  #allocatedBytes = 0;
   #connections = 0;
 
   constructor(options: {
@@ -47,7 +49,7 @@ export class Volume implements BlockDevice {
   }) {
     this.number = options.number;
     this.name = options.name;
-    this.store = options.store;
+    this.#store = options.store;
     this.counters = options.counters;
     this.#host = options.host;
     this.#sizeBytes = options.sizeBytes;
@@ -64,6 +66,26 @@ export class Volume implements BlockDevice {
   /** The size took effect: its record is committed and the data file has grown (R40). */
   setSize(sizeBytes: number): void {
     this.#sizeBytes = sizeBytes;
+  }
+
+  get store(): VolumeStore {
+    return this.#store;
+  }
+
+  /** The volume's files were opened anew, in another state (R26); its clients stay. */
+  replaceStore(store: VolumeStore, sizeBytes: number): void {
+    this.#store = store;
+    this.#sizeBytes = sizeBytes;
+  }
+
+  /** Bytes that the volume takes on this site's disk; the last that is known while it is closed. */
+  async allocatedBytes(): Promise<number> {
+    try {
+      this.#allocatedBytes = await this.#store.allocatedBytes();
+    } catch (error) {
+      if (!(error instanceof StoreClosedError)) throw error;
+    }
+    return this.#allocatedBytes;
   }
 
   get readOnly(): boolean {

@@ -39,6 +39,8 @@ export interface RecoveredGroup {
   readonly acknowledgedMark: number;
   readonly base: HistoryPoint | undefined;
   readonly flags: GroupFlags;
+  /** The log follows a stage that began at this sequence (R26). */
+  readonly stagedFrom?: number;
 }
 
 /** Kept in the site's store; each makes the site ineligible (R24). */

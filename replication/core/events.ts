@@ -5,7 +5,7 @@
  * socket (R19, H12).
  */
 import type { EpochId, HistoryPoint } from '../../wal/frame.ts';
-import type { FrameSummary, GroupConfig } from './config.ts';
+import type { EpochEntry, FrameSummary, GroupConfig } from './config.ts';
 import type { PairMessage } from './messages.ts';
 
 export type CoreEvent =
@@ -49,7 +49,26 @@ export type CoreEvent =
   /** Operator: `config` was forced at this site; it reigns by it (R35). */
   | { readonly kind: 'forced'; readonly config: GroupConfig }
   /** This life's swap from absent has won (R39): a new group, this site its first primary. */
-  | { readonly kind: 'created'; readonly config: GroupConfig };
+  | { readonly kind: 'created'; readonly config: GroupConfig }
+  /** Joiner: the stage that `prepareResync` asked for is durable, and the log follows it. */
+  | {
+      readonly kind: 'resyncBegun';
+      readonly session: number;
+      readonly from: HistoryPoint;
+      readonly epochHistory: readonly EpochEntry[];
+      readonly config: GroupConfig;
+    }
+  /** Joiner: the stage could not be made. */
+  | { readonly kind: 'resyncFailed'; readonly text: string }
+  /** Joiner: everything was copied, and the stage is this site's history, durably. */
+  | { readonly kind: 'resynced' }
+  /** Joiner: the stage was given up, durably; the history ends where the old image is. */
+  | {
+      readonly kind: 'stageDropped';
+      readonly to: HistoryPoint;
+      readonly epochHistory: readonly EpochEntry[];
+      readonly config?: GroupConfig;
+    };
 
 export type SwapName = 'restart' | 'takeover' | 'handover' | 'drop' | 'add';
 
@@ -71,6 +90,25 @@ export type CoreEffect =
   | { readonly kind: 'readRegister' }
   /** Void all records after `to` in the local log by a cut record (R29). */
   | { readonly kind: 'cut'; readonly to: HistoryPoint }
+  /**
+   * The history begins anew after `to`: what the local log has of the group is void (R29). Nothing
+   * of it is on its way to the log any more.
+   */
+  | { readonly kind: 'restartHistory'; readonly to: HistoryPoint }
+  /**
+   * Joiner: make a stage that frames after `from` can follow, then say `resyncBegun` (or
+   * `resyncFailed`). `changed`: only what has changed since `base` differs, and everything in the
+   * own history is committed; it is applied first. Otherwise everything is wanted.
+   */
+  | {
+      readonly kind: 'prepareResync';
+      readonly session: number;
+      readonly changed: boolean;
+      readonly from: HistoryPoint;
+      readonly base: HistoryPoint | undefined;
+      readonly epochHistory: readonly EpochEntry[];
+      readonly config: GroupConfig;
+    }
   /** Append the frame just received to the local log. */
   | { readonly kind: 'acceptFrame' }
   /** Form a frame with the epochStart record of `config` at the log's end (R15). */
@@ -79,6 +117,8 @@ export type CoreEffect =
   | { readonly kind: 'commit'; readonly sequence: number }
   /** Send the joined peer the frames after `from`, then every new one as it is formed. */
   | { readonly kind: 'startSending'; readonly session: number; readonly from: HistoryPoint }
+  /** What is sent next on the session follows `from`, but nothing is sent yet. */
+  | { readonly kind: 'holdSending'; readonly from: HistoryPoint }
   | { readonly kind: 'stopSending' }
   /** The role, or whether writes or reads are served, has changed: look at `core.view()`. */
   | { readonly kind: 'viewChanged' }
@@ -121,8 +161,8 @@ export type PeerState =
   | { readonly kind: 'disconnected'; readonly sinceMs: number }
   | { readonly kind: 'handshaking' }
   | { readonly kind: 'catching-up'; readonly remainingRecords: number }
-  /** The log does not reach back far enough: a resync is needed. */
-  | { readonly kind: 'resync-needed' }
+  /** It gets extents and frames, and counts for nothing until it has all of them (R26). */
+  | { readonly kind: 'resyncing' }
   | { readonly kind: 'waited-for' }
   | { readonly kind: 'in-sync' }
   | { readonly kind: 'refused'; readonly code: string; readonly text: string };
@@ -149,6 +189,8 @@ export interface CoreView {
   readonly peerDurable: number;
   readonly peerCheckpoint: number;
   readonly inSyncWithPeer: boolean;
+  /** This site's own copy is being resynced. */
+  readonly staged: boolean;
   /** False while a drop or takeover swap is pending: sessions must not be opened (R13). */
   readonly wantsSession: boolean;
   readonly epochIdOfReign: EpochId | undefined;

@@ -14,6 +14,7 @@ import { currentSession, onRefuse, onSessionClosed, onSessionOpened } from './li
 import type { PairMessage } from './messages.ts';
 import { onCreated, onForced, onSwapLost, onSwapWon } from './outcomes.ts';
 import { noteNumber, onConfirmReads } from './read-confirmation.ts';
+import { onResyncBegun, onResynced, onResyncFailed, onStageDropped } from './resync.ts';
 import type { CoreOptions } from './state.ts';
 import { CoreState, changeFlags, otherMember, wantsSession } from './state.ts';
 import {
@@ -45,6 +46,7 @@ interface Watched {
   readonly session: boolean;
   readonly config: unknown;
   readonly joining: string;
+  readonly staged: boolean;
 }
 
 export class GroupCore {
@@ -138,7 +140,8 @@ export class GroupCore {
       before.link === state.link.kind &&
       before.session === wantsSession(state) &&
       before.config === config &&
-      before.joining === state.wait.kind
+      before.joining === state.wait.kind &&
+      before.staged === isStaged(state)
     ) {
       return;
     }
@@ -158,7 +161,13 @@ function watch(state: CoreState): Watched {
     session: wantsSession(state),
     config: state.config,
     joining: state.wait.kind,
+    staged: isStaged(state),
   };
+}
+
+function isStaged(state: CoreState): boolean {
+  if (state.preparing || state.stagedFrom !== undefined) return true;
+  return state.link.kind === 'sending' && state.link.staged;
 }
 
 function dispatch(state: CoreState, event: CoreEvent): void {
@@ -218,6 +227,18 @@ function dispatch(state: CoreState, event: CoreEvent): void {
       break;
     case 'created':
       onCreated(state, event.config);
+      break;
+    case 'resyncBegun':
+      onResyncBegun(state, event);
+      break;
+    case 'resyncFailed':
+      onResyncFailed(state, event.text);
+      break;
+    case 'resynced':
+      onResynced(state);
+      break;
+    case 'stageDropped':
+      onStageDropped(state, event.to, event);
       break;
     default:
       event satisfies never;

@@ -1,14 +1,15 @@
 /**
  * Joining (R22-R25, R35): hellos, the fork point, the primary's welcome, the joiner's cut, and the
- * refusals. A resync is not part of this file: where the log does not prove and reach the common
- * point, the answer is `resync-needed`, and the two sites never pretend to be in sync.
+ * refusals. Where the log does not prove and reach the common point a resync begins (`resync.ts`).
  */
 import assert from 'node:assert/strict';
 import type { HistoryPoint } from '../../wal/frame.ts';
 import type { GroupConfig } from './config.ts';
+import { cut } from './cut.ts';
 import { findFork } from './fork.ts';
 import { closeLink, refuse } from './link-state.ts';
 import type { HelloMessage, WelcomeMessage } from './messages.ts';
+import { offerResync, prepareResync } from './resync.ts';
 import { SendTimes } from './send-times.ts';
 import type { CoreState, OpenLink } from './state.ts';
 import { changeFlags, committedFloor, otherMember, soloFloor } from './state.ts';
@@ -106,58 +107,76 @@ export function welcomePeer(state: CoreState): void {
   const member = otherMember(role.config, state.me);
   // The connected store is not the in-sync one: it is dropped first, then this one joins (R12).
   if (member !== undefined && member !== hello.storeId) return;
-  const problem = problemOf(state, hello, member !== undefined);
-  if (problem !== undefined) {
-    refuse(state, problem.code, problem.text);
-    return;
+  const answer = answerTo(state, hello, member !== undefined);
+  switch (answer.kind) {
+    case 'refuse':
+      refuse(state, answer.code, answer.text);
+      return;
+    case 'log':
+      startSending(state, link, hello, answer.fork, role.config);
+      return;
+    case 'resync':
+      // What the joiner gets has to be committed, the epoch start too; `decide` comes back here.
+      if (role.phase !== 'open') return;
+      offerResync(state, { link, hello, role }, answer.common);
+      return;
+    default:
+      answer satisfies never;
   }
-  const fork = state.pointAt(forkWith(state, hello));
-  assert(fork !== undefined, 'the fork was found just now');
-  startSending(state, link, hello, fork, role.config);
 }
 
-interface JoinProblem {
-  readonly code: 'split' | 'damaged' | 'diverged' | 'resync-needed';
-  readonly text: string;
-}
+type JoinAnswer =
+  | {
+      readonly kind: 'refuse';
+      readonly code: 'split' | 'damaged' | 'resync-needed';
+      readonly text: string;
+    }
+  | { readonly kind: 'log'; readonly fork: HistoryPoint }
+  | { readonly kind: 'resync'; readonly common: number };
 
-/** Why the peer cannot follow this site by log; undefined if it can (R23, R24, R25). */
-function problemOf(
-  state: CoreState,
-  hello: HelloMessage,
-  isMember: boolean,
-): JoinProblem | undefined {
+/** How the peer can follow this site (R23, R24, R25). */
+function answerTo(state: CoreState, hello: HelloMessage, isMember: boolean): JoinAnswer {
   const { damaged, inconsistent, split } = hello.flags;
+  const { staged } = hello;
   if (split) {
-    return { code: 'split', text: 'the other site is marked split; `casemate resolve` ends that' };
+    const text = 'the other site is marked split; `casemate resolve` ends that';
+    return { kind: 'refuse', code: 'split', text };
   }
-  if (isMember && (damaged || inconsistent || hello.end.sequence < state.commit)) {
+  const lost = damaged || inconsistent || staged !== undefined;
+  if (isMember && (lost || hello.end.sequence < state.commit)) {
     return {
+      kind: 'refuse',
       code: 'damaged',
       text: `the other site was in sync but has lost records: its log ends at ${hello.end.sequence}, ${state.commit} are committed`,
     };
   }
-  if (inconsistent) {
-    return { code: 'resync-needed', text: 'the copy at the other site is inconsistent' };
-  }
   const fork = forkWith(state, hello);
-  if (fork < hello.committedFloor && damaged) {
-    return { code: 'resync-needed', text: 'the other site has lost committed records' };
+  const point = reachableFork(state, fork);
+  if (staged !== undefined) {
+    const resumes = fork >= staged.from && fork >= hello.committedFloor && !hello.needsResync;
+    return resumes && point !== undefined
+      ? { kind: 'log', fork: point }
+      : { kind: 'resync', common: 0 };
   }
+  if (damaged || inconsistent) return { kind: 'resync', common: 0 };
   if (fork < hello.committedFloor) {
     return {
+      kind: 'refuse',
       code: 'split',
       text: `the last common record is ${fork}, but the other site has committed up to ${hello.committedFloor}`,
     };
   }
+  if (point !== undefined && !hello.needsResync) return { kind: 'log', fork: point };
+  if (!isMember) return { kind: 'resync', common: fork };
+  // Dropped first, for it can't be waited for; then it joins anew.
+  const text = `the log does not reach back to record ${fork + 1}: a resync is needed`;
+  return { kind: 'refuse', code: 'resync-needed', text };
+}
+
+/** The fork, if this site's log has it and what follows it. */
+function reachableFork(state: CoreState, fork: number): HistoryPoint | undefined {
   const reaches = fork === state.end.sequence || state.options.logStart() <= fork + 1;
-  if (!reaches || state.pointAt(fork) === undefined) {
-    return {
-      code: 'resync-needed',
-      text: `the log does not reach back to record ${fork + 1}: a resync is needed`,
-    };
-  }
-  return undefined;
+  return reaches ? state.pointAt(fork) : undefined;
 }
 
 function startSending(
@@ -171,7 +190,7 @@ function startSending(
   state.effects.push({
     kind: 'send',
     session,
-    message: { kind: 'welcome', config, mode: 'log', fork, end: state.end },
+    message: { kind: 'welcome', config, mode: 'log', fork, end: state.end, resync: undefined },
   });
   state.effects.push({ kind: 'startSending', session, from: fork });
   state.link = {
@@ -185,6 +204,8 @@ function startSending(
     peerCheckpoint: hello.checkpoint.sequence,
     lastAckAtMs: state.nowMs,
     lastSentAtMs: state.nowMs,
+    staged: hello.staged !== undefined,
+    heldFrom: undefined,
   };
   state.event('info', 'group-join', `the peer follows from record ${fork.sequence} on`);
 }
@@ -217,18 +238,18 @@ export function onWelcome(state: CoreState, welcome: WelcomeMessage): void {
     closeLink(state, 'a welcome by a site that is not the primary');
     return;
   }
-  if (isJoinable(state, welcome)) join(state, link, primary, welcome);
+  if (welcome.mode === 'resync') prepareResync(state, link, welcome);
+  else if (isJoinable(state, welcome)) join(state, link, primary, welcome);
 }
 
 function isJoinable(state: CoreState, welcome: WelcomeMessage): boolean {
   const { fork } = welcome;
   const mine = fork.sequence > state.end.sequence ? undefined : state.pointAt(fork.sequence);
-  if (welcome.mode !== 'log' || mine === undefined) {
-    refuse(state, 'resync-needed', `this site cannot prove record ${fork.sequence} by its log`);
-    return false;
-  }
-  if (mine.digest !== fork.digest && state.flags.damaged) {
-    refuse(state, 'resync-needed', `this damaged copy differs at or below ${fork.sequence}`);
+  const staged = state.stagedFrom !== undefined;
+  if (mine === undefined || (mine.digest !== fork.digest && (state.flags.damaged || staged))) {
+    // Not by log, then: the next hello asks for a resync.
+    state.needsResync = true;
+    closeLink(state, `this site cannot prove record ${fork.sequence} by its log`);
     return false;
   }
   if (mine.digest !== fork.digest) {
@@ -262,19 +283,4 @@ function join(state: CoreState, link: OpenLink, primary: string, welcome: Welcom
   };
   state.event('info', 'group-join', `follows the primary from record ${fork.sequence} on`);
   sendAck(state, undefined);
-}
-
-/** R29: voids the tail above `to`, which nobody was answered for. */
-function cut(state: CoreState, to: HistoryPoint): void {
-  assert(to.sequence >= committedFloor(state), 'never cut below the committed floor (I3, R23)');
-  state.effects.push({ kind: 'cut', to });
-  state.event('info', 'group-cut', `tail cut from ${state.end.sequence} to ${to.sequence}`);
-  state.end = to;
-  state.durable = to.sequence;
-  state.tail.discardAbove(to.sequence);
-  if (state.tail.digestAt(to.sequence) === undefined) state.tail.reset(to, state.nowMs);
-  while ((state.epochHistory.at(-1)?.firstSequence ?? 0) > to.sequence) {
-    const gone = state.epochHistory.pop();
-    if (state.startConfigs.at(-1)?.epochId === gone?.epochId) state.startConfigs.pop();
-  }
 }

@@ -26,6 +26,7 @@ export function considerAdd(state: CoreState): void {
   const { role, link } = state;
   if (role.kind !== 'reigning' || role.phase !== 'open' || state.swap !== undefined) return;
   if (role.config.inSync.length > 1 || link.kind !== 'sending') return;
+  if (link.staged) return;
   if (state.wait.kind === 'none') {
     const { earlier } = state.endBefore;
     if (state.nowMs < state.rejoinNotBeforeMs || link.peerDurable < earlier) return;

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import type { RefuseMessage } from './messages.ts';
 import type { CoreState, Link } from './state.ts';
-import { changeFlags, committedFloor, noConfirmation, wantsSession } from './state.ts';
+import { committedFloor, noConfirmation, noteDamage, wantsSession } from './state.ts';
 import { abandonWait } from './wait.ts';
 
 export function currentSession(state: CoreState): number | undefined {
@@ -65,7 +65,7 @@ function dropLink(state: CoreState, lost: boolean): void {
  */
 export function sendHelloWhenQuiet(state: CoreState): void {
   const { link, options } = state;
-  if (link.kind !== 'open' || link.helloSent) return;
+  if (link.kind !== 'open' || link.helloSent || state.preparing) return;
   if (state.role.kind !== 'reigning' && state.durable !== state.end.sequence) return;
   link.helloSent = true;
   state.effects.push({
@@ -84,6 +84,8 @@ export function sendHelloWhenQuiet(state: CoreState): void {
       flags: state.flags,
       logStart: options.logStart(),
       volumes: options.volumes(),
+      staged: state.stagedFrom === undefined ? undefined : { from: state.stagedFrom },
+      needsResync: state.needsResync,
     },
   });
 }
@@ -102,7 +104,7 @@ export function onRefuse(state: CoreState, message: RefuseMessage): void {
   const { code, text } = message;
   // Before anything else: without the mark this site could take over what it does not have (H31).
   if ((code === 'damaged' || code === 'diverged') && state.role.kind !== 'reigning') {
-    changeFlags(state, { damaged: true }, `damaged: ${text}`);
+    noteDamage(state, text);
   }
   enterRefused(state, session, message.code, `the peer refuses: ${message.text}`);
 }

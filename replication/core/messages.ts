@@ -21,15 +21,32 @@ export interface HelloMessage {
   readonly logStart: number;
   /** Sizes of the group's volumes as this site has them, by volume number. */
   readonly volumes: readonly { readonly volume: number; readonly sizeBytes: number }[];
+  /** The log follows a stage that began at this sequence, not what the site answered (R26). */
+  readonly staged: { readonly from: number } | undefined;
+  /** This site can't follow by log, whatever the histories say. */
+  readonly needsResync: boolean;
 }
 
 export interface WelcomeMessage {
   readonly kind: 'welcome';
   readonly config: GroupConfig;
-  /** How the joiner gets what it lacks; `resync` means that the log does not reach back. */
+  /** How the joiner gets what it lacks; `resync` means that the log does not reach back (R25). */
   readonly mode: 'log' | 'resync';
+  /** Frames follow from here: the fork, or where a resync begins (s0). */
   readonly fork: HistoryPoint;
   readonly end: HistoryPoint;
+  /** For a resync. */
+  readonly resync: ResyncOffer | undefined;
+}
+
+/** What the primary knows of the two histories, when its log does not reach back to the fork. */
+export interface ResyncOffer {
+  /** The last sequence that both histories have, by their epochs; all of it is committed. */
+  readonly common: number;
+  /** The primary knows what has changed since (R27); undefined: it does not. */
+  readonly base: HistoryPoint | undefined;
+  /** The primary's epochs up to where the resync begins. */
+  readonly epochHistory: readonly EpochEntry[];
 }
 
 /** Sent when there is no frame to send; `sent` is the last record sent on this session. */
@@ -52,6 +69,8 @@ export interface AckMessage {
   readonly checkpoint: number;
   /** The digest at `durable`, in answers to heartbeats (R32); frames carry their own. */
   readonly digest?: Digest;
+  /** The records are in a stage: after a crash nothing of them is this site's history (H22). */
+  readonly staged?: true;
 }
 
 /** Planned handover, or (alone) "my log has failed, go on without me" (R21, R33). */

@@ -53,6 +53,8 @@ export interface OpenLink {
   /** A hello leaves when the local log is quiet, so that no sync of a tail that is cut is late. */
   helloSent: boolean;
   peerHello: HelloMessage | undefined;
+  /** The peer offered a resync on this session, which is being prepared. */
+  preparing?: true;
 }
 /** This site reigns and sends the peer its frames. */
 export interface SendingLink {
@@ -66,6 +68,10 @@ export interface SendingLink {
   peerCheckpoint: number;
   lastAckAtMs: number;
   lastSentAtMs: number;
+  /** The peer is being resynced: what it acknowledges counts for nothing (H22). */
+  staged: boolean;
+  /** Frames are held until the peer has prepared its stage; they follow from here. */
+  heldFrom: HistoryPoint | undefined;
 }
 /** This site follows the primary at the other end. */
 export interface JoinedLink {
@@ -175,6 +181,13 @@ export class CoreState {
   lastPeerStore: StoreId | undefined;
   peerCheckpoint = 0;
 
+  /** The own log follows a stage that began here; the copy is not whole before it is complete. */
+  stagedFrom: number | undefined;
+  /** A resync was offered and is being prepared: no hello leaves meanwhile. */
+  preparing = false;
+  /** Following by log was found impossible: the next hello asks for a resync. */
+  needsResync = false;
+
   constructor(options: CoreOptions) {
     const { recovered, nowMs } = options;
     assert(recovered.checkpoint.sequence >= 0, 'a checkpoint is a sequence');
@@ -190,6 +203,7 @@ export class CoreState {
     this.commit = Math.min(recovered.commit, recovered.end.sequence);
     this.checkpoint = recovered.checkpoint;
     this.base = recovered.base;
+    this.stagedFrom = recovered.stagedFrom;
     this.epochHistory = [...recovered.epochHistory];
     if (recovered.config !== undefined) this.startConfigs.push(recovered.config);
     this.tail.reset(recovered.end, nowMs);
@@ -227,7 +241,8 @@ export function otherMember(config: GroupConfig, me: StoreId): StoreId | undefin
 
 /** R24: nothing is known to be missing or wrong in this site's copy. */
 export function isWhole(state: CoreState): boolean {
-  return !(state.flags.inconsistent || state.flags.split || state.flags.damaged);
+  const { inconsistent, split, damaged } = state.flags;
+  return !(inconsistent || split || damaged) && state.stagedFrom === undefined && !state.preparing;
 }
 
 /** Configuration of the last epoch-start record in the own log, if it is known. */
@@ -261,7 +276,7 @@ export function needsPeer(state: CoreState, role: ReigningRole): boolean {
 
 /** Up to where the peer that counts is durable; acks of another store do not count (H18). */
 export function countedPeerDurable(state: CoreState, role: ReigningRole): number {
-  if (state.link.kind !== 'sending') return 0;
+  if (state.link.kind !== 'sending' || state.link.staged) return 0;
   const store = state.link.peerStore;
   const counts =
     role.config.inSync.includes(store) ||
@@ -294,6 +309,15 @@ export function changeRole(state: CoreState, role: Role, reason: string): void {
   const from = state.role.kind;
   state.role = role;
   state.event('info', 'group-role', `role ${from} -> ${role.kind}: ${reason}`);
+}
+
+/**
+ * This copy is not what the primary has (R24, R32): it comes back by a resync. A copy that is being
+ * resynced begins anew; it counts for nothing anyway.
+ */
+export function noteDamage(state: CoreState, text: string): void {
+  if (state.stagedFrom === undefined) changeFlags(state, { damaged: true }, `damaged: ${text}`);
+  else state.needsResync = true;
 }
 
 export function changeFlags(state: CoreState, flags: Partial<GroupFlags>, reason: string): void {

@@ -11,12 +11,12 @@ import type { AckMessage, HeartbeatMessage, ReleaseMessage } from './messages.ts
 import { noteAnswer } from './read-confirmation.ts';
 import type { CoreState } from './state.ts';
 import {
-  changeFlags,
   changeRole,
   countedPeerDurable,
   isInSync,
   isWhole,
   needsPeer,
+  noteDamage,
   otherMember,
 } from './state.ts';
 import { learn, propose } from './swaps.ts';
@@ -113,7 +113,8 @@ function noteAnnouncedCommit(state: CoreState, commit: number): void {
   if (target > state.commit) commitThrough(state, target);
 }
 
-function commitThrough(state: CoreState, sequence: number): void {
+/** Everything up to `sequence` is committed. */
+export function commitThrough(state: CoreState, sequence: number): void {
   assert(sequence > state.commit, 'the commit point never falls (R16)');
   assert(sequence <= state.durable, 'only what is durable here is committed here (I1, R18)');
   state.commit = sequence;
@@ -133,18 +134,10 @@ export function onDurable(state: CoreState, sequence: number): void {
   } else if (link.kind === 'joined') {
     noteAnnouncedCommit(state, link.announcedCommit);
     sendAck(state, undefined);
-    settleDamage(state);
     considerHandover(state);
   } else {
     sendHelloWhenQuiet(state);
   }
-}
-
-/** A site that had lost records has them again once it is back in the in-sync set (R24). */
-function settleDamage(state: CoreState): void {
-  if (!state.flags.damaged || state.link.kind !== 'joined' || !isInSync(state)) return;
-  if (state.durable < state.end.sequence) return;
-  changeFlags(state, { damaged: false }, 'the lost records came back from the peer');
 }
 
 /**
@@ -167,6 +160,23 @@ export function sendAck(state: CoreState, digest: string | undefined): void {
       number: link.newestNumber,
       checkpoint: state.checkpoint.sequence,
       ...(digest === undefined ? {} : { digest }),
+      ...(state.stagedFrom === undefined ? {} : { staged: true }),
+    },
+  });
+}
+
+/** Joiner: the stage is still being prepared, which can take a while; nothing is acknowledged. */
+function sendSign(state: CoreState, session: number, number: number): void {
+  state.effects.push({
+    kind: 'send',
+    session,
+    message: {
+      kind: 'ack',
+      epoch: state.config?.epoch ?? 0,
+      durable: 0,
+      number,
+      checkpoint: 0,
+      staged: true,
     },
   });
 }
@@ -180,6 +190,12 @@ export function onAck(state: CoreState, ack: AckMessage): void {
     return;
   }
   link.lastAckAtMs = state.nowMs;
+  if (link.heldFrom !== undefined) {
+    if (ack.durable < link.heldFrom.sequence) return;
+    state.effects.push({ kind: 'startSending', session: link.session, from: link.heldFrom });
+    link.heldFrom = undefined;
+  }
+  link.staged = ack.staged === true;
   link.peerCheckpoint = ack.checkpoint;
   state.peerCheckpoint = ack.checkpoint;
   if (ack.digest !== undefined && digestDiffers(state, ack.durable, ack.digest)) {
@@ -227,6 +243,10 @@ export function onSent(state: CoreState, sent: HistoryPoint): void {
 /** Secondary: a heartbeat; both logs must have the same end and digest here (R32, I11). */
 export function onHeartbeat(state: CoreState, heartbeat: HeartbeatMessage): void {
   const { link, config } = state;
+  if (link.kind === 'open' && link.preparing === true) {
+    sendSign(state, link.session, heartbeat.number);
+    return;
+  }
   if (link.kind !== 'joined' || config === undefined || state.swap !== undefined) return;
   if (heartbeat.sent.sequence !== state.end.sequence) {
     closeLink(state, `the primary sent up to ${heartbeat.sent.sequence}, the log ends elsewhere`);
@@ -241,7 +261,6 @@ export function onHeartbeat(state: CoreState, heartbeat: HeartbeatMessage): void
   state.peerCheckpoint = heartbeat.checkpoint;
   if (heartbeat.epoch > config.epoch) state.nextRegisterReadMs = state.nowMs;
   noteAnnouncedCommit(state, heartbeat.commit);
-  settleDamage(state);
   sendAck(state, state.pointAt(state.durable)?.digest);
 }
 
@@ -251,7 +270,7 @@ export function onHeartbeat(state: CoreState, heartbeat: HeartbeatMessage): void
  */
 function diverged(state: CoreState, theirs: HistoryPoint): void {
   const text = `the digests of the two sites differ at record ${theirs.sequence}`;
-  if (state.role.kind !== 'reigning') changeFlags(state, { damaged: true }, `damaged: ${text}`);
+  if (state.role.kind !== 'reigning') noteDamage(state, text);
   refuse(state, 'diverged', text);
 }
 

@@ -3,6 +3,7 @@
  * dropped, a lost primary is taken over from, a restarted primary reigns again (R9, R12, R14, R21).
  */
 import type { GroupConfig } from './config.ts';
+import { welcomePeer } from './join.ts';
 import { considerAdd, expireWait, noteEnd } from './joining-peer.ts';
 import { closeLink, sendHelloWhenQuiet } from './link-state.ts';
 import type { HelloMessage } from './messages.ts';
@@ -25,6 +26,7 @@ export function onTick(state: CoreState): void {
 export function decide(state: CoreState): void {
   switch (state.role.kind) {
     case 'reigning':
+      if (state.link.kind === 'open') welcomePeer(state);
       heartbeat(state);
       considerDrop(state, state.role);
       if (state.swap === undefined) expireWait(state);
@@ -131,6 +133,10 @@ function ackOverdue(state: CoreState, ackTimeoutMs: number): boolean {
 /** A peer that joins but says nothing at all is half-open: begin anew. */
 function closeStalledSession(state: CoreState): void {
   const { link } = state;
+  if (link.kind === 'refused' && link.code !== 'split') {
+    closeLink(state, 'the peer knows why it was refused and may join anew');
+    return;
+  }
   if (link.kind !== 'sending') return;
   if (state.nowMs - link.lastAckAtMs > state.times.ackTimeoutMs * 2) {
     closeLink(state, 'the joining peer has been silent');

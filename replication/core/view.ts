@@ -167,17 +167,17 @@ function peerState(state: CoreState): PeerState {
     case 'closed':
       return { kind: 'disconnected', sinceMs: link.sinceMs };
     case 'open':
-      return { kind: 'handshaking' };
+      return { kind: link.preparing === true ? 'resyncing' : 'handshaking' };
     case 'refused':
-      return link.code === 'resync-needed'
-        ? { kind: 'resync-needed' }
-        : { kind: 'refused', code: link.code, text: link.text };
+      return { kind: 'refused', code: link.code, text: link.text };
     case 'joined':
+      if (state.stagedFrom !== undefined) return { kind: 'resyncing' };
       return isInSync(state) ? { kind: 'in-sync' } : { kind: 'catching-up', remainingRecords: 0 };
     case 'sending': {
       if (role.kind === 'reigning' && role.config.inSync.includes(link.peerStore)) {
         return { kind: 'in-sync' };
       }
+      if (link.staged) return { kind: 'resyncing' };
       if (state.wait.kind === 'waiting') return { kind: 'waited-for' };
       const remainingRecords = Math.max(0, state.end.sequence - link.peerDurable);
       return { kind: 'catching-up', remainingRecords };
@@ -210,6 +210,7 @@ export function buildView(state: CoreState, waitSinceMs: number | undefined): Co
     peerDurable: link.kind === 'sending' ? link.peerDurable : 0,
     peerCheckpoint: state.peerCheckpoint,
     inSyncWithPeer: peer.kind === 'in-sync' && config !== undefined && hasPeer(state),
+    staged: state.stagedFrom !== undefined,
     wantsSession: wantsSession(state),
     epochIdOfReign: role.kind === 'reigning' ? role.config.epochId : undefined,
   };

@@ -37,6 +37,9 @@ export interface ConnectionPairEvents {
   message(connection: Connection, message: LinkMessage): void;
   /** The queue of the data connection has become shorter. */
   drained(): void;
+  /** The connection for bulk is there: beside the link, which is up or down without it. */
+  bulkUp(connection: Connection): void;
+  bulkDown(): void;
 }
 
 export interface ConnectionPairOptions {
@@ -66,11 +69,12 @@ const noticeIntervalMs = 1000;
 
 export class ConnectionPair {
   readonly #options: ConnectionPairOptions;
-  readonly #connectors: { readonly control: Connector; readonly data: Connector } | undefined;
+  readonly #connectors: Readonly<Record<PairPurpose, Connector>> | undefined;
   readonly #acceptor: Acceptor | undefined;
-  readonly #connections: { control: Peered | undefined; data: Peered | undefined } = {
+  readonly #connections: Record<PairPurpose, Peered | undefined> = {
     control: undefined,
     data: undefined,
+    bulk: undefined,
   };
   #closed = false;
   /** Why it is down, as last told. */
@@ -90,7 +94,11 @@ export class ConnectionPair {
     this.#options = options;
     this.#connectors =
       options.role === 'dialer'
-        ? { control: this.#connector('control', rules), data: this.#connector('data', rules) }
+        ? {
+            control: this.#connector('control', rules),
+            data: this.#connector('data', rules),
+            bulk: this.#connector('bulk', rules),
+          }
         : undefined;
     this.#acceptor = options.role === 'acceptor' ? this.#newAcceptor(rules) : undefined;
   }
@@ -104,13 +112,13 @@ export class ConnectionPair {
   /** Sends what is queued and ends both; resolves when nothing is left. No event comes any more. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#connectors?.control.stop();
-    this.#connectors?.data.stop();
-    const { control, data } = this.#connections;
-    this.#connections.data = undefined;
-    this.#connections.control = undefined;
-    data?.connection.end('flush');
-    control?.connection.end('flush');
+    const purposes = ['data', 'control', 'bulk'] as const;
+    for (const purpose of purposes) {
+      this.#connectors?.[purpose].stop();
+      const ended = this.#connections[purpose];
+      this.#connections[purpose] = undefined;
+      ended?.connection.end('flush');
+    }
     await this.#acceptor?.close();
     if (this.#streamsAlive === 0) return;
     await new Promise<void>((resolve) => {
@@ -138,7 +146,9 @@ export class ConnectionPair {
       purpose,
       address: peer.address,
       established: (stream, result) => this.#onEstablished(stream, result),
-      failed: (reason) => this.#tellDown(reason),
+      failed: (reason) => {
+        if (purpose !== 'bulk') this.#tellDown(reason);
+      },
     });
   }
 
@@ -163,7 +173,7 @@ export class ConnectionPair {
 
   #admit(peer: Greeting): LinkReason | undefined {
     if (peer.purpose === 'control') return undefined;
-    if (peer.purpose !== 'data') {
+    if (peer.purpose === 'witness') {
       const text = `${this.#options.own.siteName} is a site, not a witness`;
       return { code: 'purpose', text };
     }
@@ -184,7 +194,7 @@ export class ConnectionPair {
     const text = `the peer made a new ${purpose} connection`;
     this.#lose(purpose, { code: 'replaced', text });
     const connection = this.#newConnection(stream, result);
-    if (purpose === 'data' && control?.greeting.bootId !== greeting.bootId) {
+    if (purpose !== 'control' && control?.greeting.bootId !== greeting.bootId) {
       // Only at the dialer: the peer was restarted between the two, control is of its last life.
       connection.end('drop');
       const restarted = `${greeting.siteName} was restarted (boot ${greeting.bootId})`;
@@ -195,9 +205,12 @@ export class ConnectionPair {
     if (purpose === 'control') {
       this.#options.events.controlUp(connection);
       this.#connectors?.data.dialNow();
+    } else if (purpose === 'bulk') {
+      this.#options.events.bulkUp(connection);
     } else {
       this.#reason = undefined;
       this.#options.events.up(connection, greeting);
+      if (this.#connections.bulk === undefined) this.#connectors?.bulk.dialNow();
     }
     connection.start();
   }
@@ -233,6 +246,11 @@ export class ConnectionPair {
   #lose(purpose: PairPurpose, reason: LinkReason): void {
     const lost = this.#connections[purpose];
     if (lost === undefined) return;
+    if (purpose === 'bulk') {
+      this.#loseBulk();
+      this.#connectors?.bulk.dialAgain();
+      return;
+    }
     const wasUp = this.#connections.data !== undefined;
     this.#connections[purpose] = undefined;
     lost.connection.end('drop');
@@ -240,12 +258,22 @@ export class ConnectionPair {
       this.#connections.data?.connection.end('drop');
       this.#connections.data = undefined;
       this.#connectors?.data.stop();
+      this.#connectors?.bulk.stop();
+      this.#loseBulk();
     }
     if (purpose === 'control') this.#options.events.controlDown();
     if (wasUp) this.#options.events.down();
     const { siteName } = this.#options.peer;
     this.#tellDown({ code: reason.code, text: `${siteName}: ${reason.text}` });
     this.#connectors?.[purpose].dialAgain();
+  }
+
+  #loseBulk(): void {
+    const { bulk } = this.#connections;
+    if (bulk === undefined) return;
+    this.#connections.bulk = undefined;
+    bulk.connection.end('drop');
+    this.#options.events.bulkDown();
   }
 
   #onReleased(): void {

@@ -106,7 +106,7 @@ export function decodeGreeting(body: Buffer): Greeting {
     storeId: fields.id('storeId'),
     bootId: printable(fields.text('bootId', nameLengthMax)),
     softwareVersion: printable(fields.text('softwareVersion', nameLengthMax)),
-    purpose: fields.oneOf('purpose', ['control', 'data', 'witness']),
+    purpose: fields.oneOf('purpose', ['control', 'data', 'bulk', 'witness']),
   });
 }
 

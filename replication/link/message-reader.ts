@@ -162,6 +162,8 @@ function decodeBody(header: MessageHeader, body: Buffer): LinkMessage {
       return { kind: 'willing', groupId: decodeGroup(body) };
     case messageType.ack:
       return { kind: 'pair', session, message: decodeAck(body) };
+    case messageType.stagedAck:
+      return { kind: 'pair', session, message: { ...decodeAck(body), staged: true } };
     case messageType.heartbeat:
       return { kind: 'pair', session, message: decodeHeartbeat(body) };
     case messageType.pair:

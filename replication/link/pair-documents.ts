@@ -57,6 +57,8 @@ function hello(fields: Fields): HelloMessage {
       volume: volume.number('volume'),
       sizeBytes: volume.number('sizeBytes'),
     })),
+    staged: fields.optional('staged', (staged) => ({ from: staged.number('from') })),
+    needsResync: fields.flag('needsResync'),
   };
 }
 
@@ -67,6 +69,11 @@ function welcome(fields: Fields): WelcomeMessage {
     mode: fields.oneOf('mode', ['log', 'resync']),
     fork: fields.child('fork', historyPoint),
     end: fields.child('end', historyPoint),
+    resync: fields.optional('resync', (resync) => ({
+      common: resync.number('common'),
+      base: resync.optional('base', historyPoint),
+      epochHistory: resync.list('epochHistory', epochEntry),
+    })),
   };
 }
 

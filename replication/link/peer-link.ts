@@ -57,6 +57,8 @@ export interface PeerLinkHandler {
   forwardReply(groupId: GroupId, session: number, reply: ForwardReply): void;
   /** A call of the peer. A rejection goes back as {code, text}. Parameters are unchecked. */
   call(method: string, parameters: unknown): Promise<unknown>;
+  /** A call of the peer on the connection for bulk. */
+  bulkCall(method: string, parameters: unknown): Promise<unknown>;
   /**
    * Something for the operator's log that does not change the state of the link: a stranger that
    * was turned away, say. At most one per second.
@@ -100,6 +102,7 @@ export class PeerLink {
   readonly #limits: LinkLimits;
   readonly #sessions: Sessions;
   readonly #calls: Calls;
+  readonly #bulkCalls: Calls;
   readonly #pair: ConnectionPair;
   readonly #counters: ConnectionCounters = {
     bytesIn: 0,
@@ -134,6 +137,12 @@ export class PeerLink {
       peerSiteName: peer.siteName,
       answer: (method, parameters) => handler.call(method, parameters),
     });
+    this.#bulkCalls = new Calls({
+      clock,
+      limits,
+      peerSiteName: peer.siteName,
+      answer: (method, parameters) => handler.bulkCall(method, parameters),
+    });
     this.#pair = new ConnectionPair({
       ...options,
       limits,
@@ -165,6 +174,7 @@ export class PeerLink {
     // What the handler is told comes later, as ever.
     await Promise.resolve();
     this.#calls.disconnected();
+    this.#bulkCalls.disconnected();
     this.#sessions.linkDown();
     this.#wakeDrainWaiters();
     await closed;
@@ -236,6 +246,14 @@ export class PeerLink {
     return this.#calls.call(method, parameters, timeoutMs);
   }
 
+  /**
+   * As `call`, over the connection for bulk, where large answers are in nobody's way. Calls under
+   * way are bounded by the caller.
+   */
+  bulkCall(method: string, parameters: unknown, timeoutMs: number): Promise<unknown> {
+    return this.#bulkCalls.call(method, parameters, timeoutMs);
+  }
+
   // ---- back pressure and figures ----------------------------------------------------------------
 
   /** Bytes of the data connection that wait for the network. */
@@ -287,6 +305,8 @@ export class PeerLink {
       notice: (reason) => handler.notice?.(reason),
       message: (connection, message) => this.#onMessage(connection, message),
       drained: () => this.#onDrained(),
+      bulkUp: (connection) => this.#bulkCalls.connected(connection),
+      bulkDown: () => this.#bulkCalls.disconnected(),
     };
   }
 
@@ -317,19 +337,25 @@ export class PeerLink {
         return undefined;
       case 'willing':
         return this.#sessions.onWilling(message.groupId);
-      case 'call':
-        this.#calls.onCall(connection, message.id, message.method, message.parameters);
+      case 'call': {
+        const { id, method, parameters } = message;
+        this.#callsOn(connection).onCall(connection, id, method, parameters);
         return undefined;
+      }
       case 'result':
-        this.#calls.onResult(message.id, message.value);
+        this.#callsOn(connection).onResult(message.id, message.value);
         return undefined;
       case 'callError':
-        this.#calls.onCallError(message.id, message.code, message.text);
+        this.#callsOn(connection).onCallError(message.id, message.code, message.text);
         return undefined;
       case 'ping':
       case 'pong':
         return undefined;
     }
+  }
+
+  #callsOn(connection: Connection): Calls {
+    return connection.purpose === 'bulk' ? this.#bulkCalls : this.#calls;
   }
 
   #onFrame(session: number, number: number, frame: Frame): string | undefined {

@@ -3,10 +3,10 @@
  * header and every fixed layout; documents are in `pair-documents.ts`, requests that are passed on
  * in `forward-format.ts`, and the handshake that comes before all this in `handshake-format.ts`.
  *
- * A pair of sites has two TCP connections, `data` and `control`. After the handshake each carries
- * messages, back to back, in both directions. All numbers are unsigned and little-endian; 64-bit
- * numbers must be safe integers. Ids and digests are 16 raw bytes (hex in memory). "Document" means
- * one plain msgpack value, see `msgpack.ts`.
+ * A pair of sites has three TCP connections, `data`, `control` and `bulk`. After the handshake each
+ * carries messages, back to back, in both directions. All numbers are unsigned and little-endian;
+ * 64-bit numbers must be safe integers. Ids and digests are 16 raw bytes (hex in memory).
+ * "Document" means one plain msgpack value, see `msgpack.ts`.
  *
  *   offset size header field   meaning
  *        0    4 body length    bytes after the header; limited by type, see `bodyBytesMax`
@@ -26,14 +26,15 @@
  *                          checksums of its own for every byte (I7)
  *   ack           data     0 8 epoch, 8 8 durable, 16 8 number, 24 8 checkpoint,
  *                          32 16 digest at durable, or nothing
+ *   stagedAck     data     the same, of a site that is being resynced: nothing counts (H22)
  *   heartbeat     data     0 8 epoch, 8 8 number, 16 8 commit, 24 8 sent sequence,
  *                          32 8 checkpoint, 40 16 sent digest
  *   pair          data     document: hello, welcome, release, refuse
  *   forward       data     see `forward-format.ts`
  *   forwardReply  data     see `forward-format.ts`
- *   call          control, witness  document [method, parameters]
- *   result        control, witness  document: what the method gave
- *   callError     control, witness  document [code, text]
+ *   call          control, bulk, witness  document [method, parameters]
+ *   result        control, bulk, witness  document: what the method gave
+ *   callError     control, bulk, witness  document [code, text]
  *
  * Every byte is covered by a CRC32C: a flipped bit in an acknowledgement would be as bad as one in
  * a block, and TCP's own checksum misses one in 65,536. A message that is wrong in any way ends its
@@ -49,10 +50,13 @@ import { LinkFormatError } from './errors.ts';
 import type { LinkLimits } from './limits.ts';
 
 /** Both sites must speak the same; there is no negotiation. Raise it with every change above. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
-/** What a connection is for; `witness`: a site's questions to the witness, calls only. */
-export type Purpose = 'control' | 'data' | 'witness';
+/**
+ * What a connection is for; `bulk`: calls too, the extents of a resync, which are in nobody's way
+ * there; `witness`: a site's questions to the witness, calls only.
+ */
+export type Purpose = 'control' | 'data' | 'bulk' | 'witness';
 
 export const messageType = {
   ping: 1,
@@ -65,6 +69,7 @@ export const messageType = {
   ack: 21,
   heartbeat: 22,
   pair: 23,
+  stagedAck: 24,
   forward: 30,
   forwardReply: 31,
   call: 40,
@@ -109,6 +114,7 @@ export function bodyBytesMax(type: MessageType, limits: LinkLimits): number {
     case messageType.frame:
       return frameEnvelopeBytes + frameSizeBytesMax;
     case messageType.ack:
+    case messageType.stagedAck:
       return ackWithDigestBytes;
     case messageType.heartbeat:
       return heartbeatBytes;
@@ -184,7 +190,7 @@ export function encodeAck(session: number, ack: AckMessage): Buffer {
   writeNumber(bytes, messageHeaderBytes + 16, ack.number);
   writeNumber(bytes, messageHeaderBytes + 24, ack.checkpoint);
   if (digest !== undefined) writeId(bytes, messageHeaderBytes + ackBytes, digest);
-  sealWhole(bytes, messageType.ack, session);
+  sealWhole(bytes, ack.staged === true ? messageType.stagedAck : messageType.ack, session);
   return bytes;
 }
 

@@ -57,6 +57,15 @@ export class SimulatedLog {
       : { sequence: last.lastSequence, digest: last.digestAfter };
   }
 
+  /** The history of another site up to `sequence`, durable here as if it had been copied whole. */
+  static copyOf(log: SimulatedLog, sequence: number): SimulatedLog {
+    const copy = new SimulatedLog();
+    for (const frame of log.frames) if (frame.lastSequence <= sequence) copy.append(frame);
+    copy.forgetsCuts = log.forgetsCuts;
+    copy.#synced = copy.#entries.length;
+    return copy;
+  }
+
   get quiet(): boolean {
     return this.#synced === this.#entries.length;
   }

@@ -48,6 +48,8 @@ export interface SiteHost {
   send(site: SimulatedSite, session: number, packet: Packet): void;
   closed(site: SimulatedSite, session: number): void;
   readRegister(site: SimulatedSite): void;
+  /** The log of the site that a resync copies from. */
+  resyncSource(site: SimulatedSite): SimulatedLog;
   acceptorsOf(me: string, peer: string): readonly string[];
   recoveredCommit(site: SimulatedSite, commit: number): number;
   /** How much earlier than now the core believes to have started (0 but for a mutation). */
@@ -74,6 +76,8 @@ export interface SiteStore {
   flags: GroupFlags;
   /** Oldest record that the log can send. */
   logStart: number;
+  /** A resync has begun here and is not complete. */
+  stagedFrom: number | undefined;
 }
 
 export function blankStore(storeId: string): SiteStore {
@@ -85,6 +89,7 @@ export function blankStore(storeId: string): SiteStore {
     base: undefined,
     flags: wholeFlags,
     logStart: 1,
+    stagedFrom: undefined,
   };
 }
 
@@ -108,6 +113,7 @@ export class SimulatedSite {
   unanswered = new Map<number, number>();
   #epochStart: GroupConfig | undefined;
   #received: SimulatedFrame | undefined;
+  #heldFrom: HistoryPoint | undefined;
   #events: CoreEvent[] = [];
   #dispatching = false;
 
@@ -154,6 +160,7 @@ export class SimulatedSite {
         acknowledgedMark: store.checkpoint.sequence,
         base: store.base,
         flags: store.flags,
+        ...(store.stagedFrom === undefined ? {} : { stagedFrom: store.stagedFrom }),
       },
       times: this.#host.times,
       nowMs: nowMs - this.#host.startShiftMs(),
@@ -215,6 +222,11 @@ export class SimulatedSite {
       case 'cut':
         this.#cut(effect.to);
         return;
+      case 'restartHistory':
+        return;
+      case 'prepareResync':
+        this.#prepareResync(effect);
+        return;
       case 'acceptFrame':
         assert(this.#received !== undefined, 'a frame is accepted while it is looked at');
         this.log.append(this.#received);
@@ -226,6 +238,10 @@ export class SimulatedSite {
         return;
       case 'commit':
         this.#host.committed(this, effect.sequence);
+        return;
+      case 'holdSending':
+        this.sender = undefined;
+        this.#heldFrom = effect.from;
         return;
       case 'startSending':
         this.sender = { session: effect.session, from: effect.from };
@@ -251,13 +267,36 @@ export class SimulatedSite {
 
   #sendHeartbeat(session: number, commit: number): void {
     const number = this.core.nextNumber();
-    const sent = this.sender?.from ?? this.log.end;
+    const sent = this.sender?.from ?? this.#heldFrom ?? this.log.end;
     const { config } = this.core.view();
     const checkpoint = this.store.checkpoint.sequence;
     const epoch = config?.epoch ?? 0;
     const message: PairMessage = { kind: 'heartbeat', epoch, number, commit, sent, checkpoint };
     this.#host.send(this, session, { kind: 'message', message });
     this.step({ kind: 'sent', session, number, sent });
+  }
+
+  /** Everything is copied at once: how it is copied is not what is simulated here. */
+  #prepareResync(effect: Extract<CoreEffect, { kind: 'prepareResync' }>): void {
+    const { from, session, epochHistory, config } = effect;
+    const { store } = this;
+    store.log = SimulatedLog.copyOf(this.#host.resyncSource(this), from.sequence);
+    assert(store.log.end.digest === from.digest, 'a resync begins at a commit point');
+    store.logStart = from.sequence + 1;
+    store.stagedFrom = from.sequence;
+    store.checkpoint = from;
+    store.applied = from.sequence;
+    this.unanswered.clear();
+    this.step({ kind: 'resyncBegun', session, from, epochHistory, config });
+  }
+
+  #completeResync(): void {
+    const { store } = this;
+    if (store.stagedFrom === undefined || !store.log.quiet) return;
+    if (this.core.view().joinedSession === undefined) return;
+    store.stagedFrom = undefined;
+    store.base = undefined;
+    this.step({ kind: 'resynced' });
   }
 
   #cut(to: HistoryPoint): void {
@@ -339,5 +378,6 @@ export class SimulatedSite {
   sync(count: number): void {
     const durable = this.log.sync(count);
     if (durable !== undefined) this.step({ kind: 'durable', sequence: durable });
+    if (this.up) this.#completeResync();
   }
 }

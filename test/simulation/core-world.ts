@@ -18,7 +18,7 @@ import {
   type Weights,
 } from './core-faults.ts';
 import { HistoryChecks } from './core-history-checks.ts';
-import { type SimulatedFrame, Violation } from './core-log.ts';
+import { type SimulatedFrame, type SimulatedLog, Violation } from './core-log.ts';
 import { SimulatedNetwork } from './core-network.ts';
 import { RandomNumbers } from './core-random-numbers.ts';
 import { SimulatedRegister } from './core-register.ts';
@@ -150,6 +150,10 @@ export class CoreWorld implements SiteHost {
 
   readRegister(site: SimulatedSite): void {
     this.register.request(site, undefined);
+  }
+
+  resyncSource(site: SimulatedSite): SimulatedLog {
+    return this.peerOf(site).log;
   }
 
   acceptorsOf(me: string, peer: string): readonly string[] {
@@ -489,7 +493,6 @@ export class CoreWorld implements SiteHost {
         end: view?.end.sequence,
         commit: view?.commit,
         durable: view?.durable,
-        inbox: site.inbox.length,
       });
     });
     return `${this.mode} register ${JSON.stringify(this.register.value)} ${sites.join(' ')}`;

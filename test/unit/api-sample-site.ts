@@ -42,6 +42,7 @@ export function groupStatus(name: string, more: Partial<GroupStatus> = {}): Grou
     serves: true,
     wait: undefined,
     peer: { state: 'in-sync', text: 'in sync with lux-2', remainingRecords: 0 },
+    resync: undefined,
     inSync: true,
     end: point,
     commit: 812,

@@ -112,6 +112,10 @@ export class RecordingHandler extends Recorder implements PeerLinkHandler {
   forwardReply(_groupId: GroupId, session: number, reply: ForwardReply): void {
     this.#tell({ kind: 'forwardReply', session, reply });
   }
+  bulkCall(method: string, parameters: unknown): Promise<unknown> {
+    return this.call(method, parameters);
+  }
+
   call(method: string, parameters: unknown): Promise<unknown> {
     return this.answer(method, parameters);
   }

@@ -107,7 +107,7 @@ const cases: readonly [what: string, site: HealthInput, expected: string[]][] = 
     }),
     ['blocks-unreadable'],
   ],
-  ['a copy for resync', input({ groups: [group(copy('resync-needed'))] }), ['resync-needed']],
+  ['a copy that is resynced', input({ groups: [group(copy('resyncing'))] }), ['not-in-sync']],
   [
     'a group served alone',
     input({ peer: peerLost, groups: [group(copy('disconnected'))] }),

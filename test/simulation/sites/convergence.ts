@@ -125,7 +125,6 @@ function excuseOf(world: World): string | undefined {
     if (rotten && events.some(({ code }) => code === 'catch-up-interrupted')) return 'log-damaged';
     for (const group of site?.groups.all ?? []) {
       const { waitReason, peer } = group.view;
-      if (peer.kind === 'resync-needed') return 'resync-needed';
       if (rotten && waitReason?.code === 'damaged') return 'damaged';
       if (forced && waitReason?.code === 'split') return 'split';
       if (forced && peer.kind === 'refused') return 'split';

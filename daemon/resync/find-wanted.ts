@@ -1,0 +1,38 @@
+/**
+ * Which extents a resync has to get, by what the source knows: those that have changed since the
+ * base, or else all that are allocated here or there, for what is a hole there must become one.
+ */
+import type { GroupId } from '../../wal/frame.ts';
+import { SparseSet } from '../../wal/sparse-set.ts';
+import type { GroupVolumes } from '../volume/group-volumes.ts';
+import type { BulkCall, BulkCallResult } from './bulk-calls.ts';
+import { allocatedExtents } from './extents.ts';
+import type { WantedExtents } from './wanted-extents.ts';
+
+export interface FindWantedOptions {
+  readonly group: { readonly groupId: GroupId; readonly volumes: GroupVolumes };
+  readonly source: BulkCallResult<'resyncVolumes'>;
+  readonly full: boolean;
+  readonly ask: BulkCall;
+}
+
+/** Puts them into `wanted`. Rejects if the source can't be asked. */
+export async function findWanted(
+  wanted: WantedExtents,
+  { group, source, full, ask }: FindWantedOptions,
+): Promise<void> {
+  for (const { volume, removed, sizeBytes } of source.volumes) {
+    if (removed) continue;
+    for (let fromChunk: number | null = 0; fromChunk !== null; ) {
+      const parameters = { groupId: group.groupId, volume, full, fromChunk };
+      const part: BulkCallResult<'resyncMap'> = await ask('resyncMap', parameters);
+      const extents = new SparseSet();
+      for (const { chunk, bits } of part.chunks) extents.load(chunk, bits);
+      wanted.want(volume, extents);
+      fromChunk = part.nextChunk;
+    }
+    const own = group.volumes.byNumber(volume);
+    if (full && own !== undefined) wanted.want(volume, await allocatedExtents(own.store));
+    wanted.limit(volume, sizeBytes);
+  }
+}

@@ -1,0 +1,467 @@
+/**
+ * One group's resync on the site that is brought up to date (R26): from the core's wish
+ * (`prepareResync`) to the moment when the copy is this site's history, over restarts of either
+ * site. On the other site it only remembers, for the status, how far the peer said it was.
+ *
+ *   prepare: old image applied and checkpointed -> what is wanted is asked -> stage row durable
+ *     -> volumes open on the stage, history begins at s0 -> the core follows the primary's frames
+ *   copy: extents and frames go into the stage; checkpoints keep how far both are
+ *   complete: everything held and applied, kept with one transaction: the stage counts
+ *   merge: blocks move from the stage into the data files in the background
+ *
+ * Until it is complete the data files are the old image, untouched, to which `abandon` goes back.
+ * In place (a blank site, or no room for a stage) there is no old image, and the group is
+ * `inconsistent`, durably, from before the first block is written.
+ */
+import type { CoreEffect, CoreEvent, CoreView } from '../../replication/core/events.ts';
+import type { Disk } from '../../wal/disk.ts';
+import { emptyHistoryDigest, type GroupId, type HistoryPoint } from '../../wal/frame.ts';
+import { CasemateError } from '../errors.ts';
+import type { StageSave, StoredCheckpoint, StoredStage } from '../store/site-store.ts';
+import type { GroupChanges } from '../volume/group-changes.ts';
+import type { GroupContext } from '../volume/group-context.ts';
+import type { GroupCounters } from '../volume/group-counters.ts';
+import type { GroupHistory } from '../volume/group-history.ts';
+import type { GroupVolumes } from '../volume/group-volumes.ts';
+import type { BulkCallParameters } from './bulk-calls.ts';
+import { ByteRate } from './byte-rate.ts';
+import { copySome } from './extent-copy.ts';
+import { findWanted } from './find-wanted.ts';
+import { StageFiles } from './stage-files.ts';
+import { type HeldExtents, WantedExtents } from './wanted-extents.ts';
+
+export type { HeldExtents } from './wanted-extents.ts';
+
+type PrepareResync = Extract<CoreEffect, { kind: 'prepareResync' }>;
+type PeerProgress = BulkCallParameters<'resyncExtents'>['progress'];
+
+/** A source that can't answer is asked again after this long. */
+const retryMs = 1000;
+/** What the peer said of its progress is shown this long. */
+const peerProgressMsMax = 5000;
+
+/** What a resync needs of its group. */
+export interface ResyncGroup {
+  readonly groupId: GroupId;
+  readonly groupName: string;
+  readonly volumes: GroupVolumes;
+  readonly counters: GroupCounters;
+  readonly history: GroupHistory;
+  readonly changes: GroupChanges;
+  readonly view: CoreView;
+  readonly closed: boolean;
+  /** Gives the core an event. */
+  tell(event: CoreEvent): void;
+  waitFor(condition: () => boolean): Promise<void>;
+  retain(checkpoint: HistoryPoint): void;
+}
+
+export interface ResyncProgress {
+  /** Whether this site is brought up to date, or the other one is by it. */
+  readonly direction: 'to-here' | 'from-here';
+  readonly full: boolean;
+  readonly inPlace: boolean;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  readonly rateBytes: number;
+}
+
+/** What a checkpoint keeps of a resync. */
+export interface ResyncSave {
+  /** The group's own checkpoint stays: it is the old image. */
+  readonly checkpointStays: boolean;
+  readonly save: StageSave;
+  kept(): Promise<void>;
+}
+
+interface Stage {
+  row: StoredStage;
+  readonly files: StageFiles;
+  readonly wanted: WantedExtents;
+}
+
+export class GroupResync {
+  readonly #context: GroupContext;
+  readonly #groupId: GroupId;
+  readonly #rate: ByteRate;
+  #group: ResyncGroup | undefined;
+  #stage: Stage | undefined;
+  #peer: { readonly progress: PeerProgress; readonly rate: ByteRate; atMs: number } | undefined;
+  /** Bytes of extents that came from the source, and of those that were the same, ever. */
+  receivedBytes = 0;
+  sameBytes = 0;
+  completed = 0;
+
+  constructor(context: GroupContext, groupId: GroupId) {
+    this.#context = context;
+    this.#groupId = groupId;
+    this.#rate = new ByteRate(() => context.nowMs());
+    const { store } = context;
+    const row = store.stage(groupId);
+    if (row === undefined) return;
+    this.#stage = this.#makeStage(row);
+    const { files, wanted } = this.#stage;
+    files.load(store.loadExtents(groupId, 'stage-data'));
+    files.load(store.loadExtents(groupId, 'stage-checksums'));
+    wanted.load(store.loadExtents(groupId, 'wanted'));
+    wanted.load(store.loadExtents(groupId, 'held'));
+  }
+
+  /** The resync that this group is in the middle of; complete ones are none. */
+  get unfinished(): StoredStage | undefined {
+    return this.#stage === undefined || this.#isComplete ? undefined : this.#stage.row;
+  }
+
+  /** What the volumes' files are opened through. */
+  get disk(): Disk {
+    return this.#stage?.files.disk ?? this.#context.disk;
+  }
+
+  /** The block of a volume will be overwritten as a whole. */
+  isUnsettled(volume: number, offsetBytes: number): boolean {
+    if (this.#stage === undefined || this.#isComplete) return false;
+    return this.#stage.wanted.lacksBlock(volume, offsetBytes);
+  }
+
+  /** The group is open: goes on with what a last life had begun. */
+  start(group: ResyncGroup): void {
+    this.#group = group;
+    if (this.#stage !== undefined) this.#goOn(this.#stage);
+  }
+
+  /** The core wants a resync; answered by `resyncBegun` or `resyncFailed`. */
+  prepare(effect: PrepareResync): void {
+    this.#prepare(effect).catch((error: unknown) => {
+      const text = error instanceof Error ? error.message : String(error);
+      this.#group?.tell({ kind: 'resyncFailed', text: `the resync can't begin: ${text}` });
+    });
+  }
+
+  /** How far this site is, or the other one by its last question. */
+  get progress(): ResyncProgress | undefined {
+    const stage = this.#stage;
+    if (stage !== undefined && !this.#isComplete) {
+      return {
+        direction: 'to-here',
+        full: stage.row.full,
+        inPlace: stage.row.state === 'in-place',
+        doneBytes: stage.wanted.heldBytes,
+        totalBytes: stage.wanted.wantedBytes,
+        rateBytes: this.#rate.bytesPerSecond,
+      };
+    }
+    const peer = this.#peer;
+    if (peer === undefined || this.#context.nowMs() - peer.atMs > peerProgressMsMax)
+      return undefined;
+    return { direction: 'from-here', ...peer.progress, rateBytes: peer.rate.bytesPerSecond };
+  }
+
+  /** The other site asks for extents. */
+  peerAsks(progress: PeerProgress): void {
+    const nowMs = this.#context.nowMs();
+    const before = this.#peer;
+    const rate = before?.rate ?? new ByteRate(() => this.#context.nowMs());
+    rate.count(
+      Math.max(0, progress.doneBytes - (before?.progress.doneBytes ?? progress.doneBytes)),
+    );
+    this.#peer = { progress, rate, atMs: nowMs };
+  }
+
+  /** Where a promotion of this site would begin, if it is not the end of its log. */
+  get oldImage(): HistoryPoint | undefined {
+    if (this.unfinished === undefined) return undefined;
+    return this.#context.store.loadCheckpoints().get(this.#groupId)?.checkpoint;
+  }
+
+  // --- checkpoints
+
+  /** There is something to keep although no record was applied. */
+  get wantsSave(): boolean {
+    return this.#stage !== undefined;
+  }
+
+  /** What is held now, before the sync that makes it durable. */
+  takeHeld(): HeldExtents | undefined {
+    return this.#stage === undefined || this.#isComplete ? undefined : this.#stage.wanted.take();
+  }
+
+  /** What is kept with a checkpoint of the files at `copy`; undefined: there is no resync. */
+  save(
+    copy: Omit<StoredCheckpoint, 'groupId' | 'acknowledgedMark' | 'chunks'>,
+    held: HeldExtents | undefined,
+  ): ResyncSave | undefined {
+    const stage = this.#stage;
+    if (stage === undefined) return undefined;
+    const layers = stage.files.take();
+    const { row, wanted } = stage;
+    if (held === undefined) {
+      return {
+        checkpointStays: false,
+        save: { groupId: this.#groupId, stage: row, chunks: layers.chunks, completes: false },
+        kept: () => layers.kept(),
+      };
+    }
+    const completes = held.all && copy.checkpoint.sequence >= held.reach;
+    const next: StoredStage = {
+      ...row,
+      ...(completes ? { state: 'merging' } : {}),
+      reach: held.reach,
+      checkpoint: copy.checkpoint,
+      epochHistory: [...copy.epochHistory],
+      ...(copy.config === undefined ? {} : { config: copy.config }),
+      volumes: [...copy.volumes],
+    };
+    const chunks = completes ? layers.chunks : [...held.chunks, ...layers.chunks];
+    return {
+      checkpointStays: !completes,
+      save: { groupId: this.#groupId, stage: next, chunks, completes },
+      kept: async () => {
+        stage.row = next;
+        held.kept();
+        if (completes) this.#complete(stage, wanted);
+        await layers.kept();
+      },
+    };
+  }
+
+  #complete(stage: Stage, wanted: WantedExtents): void {
+    stage.files.startMerging();
+    this.completed += 1;
+    const mebibytes = (wanted.wantedBytes / 2 ** 20).toFixed(1);
+    this.#event('info', 'resync-done', `${mebibytes} MiB compared or copied`);
+    this.#group?.changes.baseDropped();
+    this.#group?.tell({ kind: 'resynced' });
+  }
+
+  // --- beginning
+
+  async #prepare(effect: PrepareResync): Promise<void> {
+    const group = this.#opened();
+    const { from } = effect;
+    await group.waitFor(() => group.closed || this.#stage === undefined || !this.#isComplete);
+    // The old image is as new as it can be, and its checkpoint says so.
+    if (this.#stage === undefined) {
+      await group.volumes.idle();
+      await this.#context.checkpoint();
+    }
+    const source = await this.#context.resync.ask('resyncVolumes', {
+      groupId: this.#groupId,
+      from: from.sequence,
+      base: effect.changed ? (effect.base ?? null) : null,
+    });
+    const full = !effect.changed || !source.knowsChanges;
+    const wanted = new WantedExtents(from.sequence);
+    await findWanted(wanted, {
+      group,
+      source,
+      full,
+      ask: this.#context.resync.ask,
+    });
+    if (group.closed) return;
+    const isBlank = [...group.volumes.all].length === 0;
+    const inPlace = isBlank || this.#stage?.row.state === 'in-place';
+    const row: StoredStage = {
+      groupId: this.#groupId,
+      state: inPlace ? 'in-place' : 'staged',
+      full,
+      ...(effect.base === undefined ? {} : { base: effect.base }),
+      from,
+      reach: from.sequence,
+      startedAtMs: this.#context.wallMs(),
+      checkpoint: from,
+      epochHistory: [...effect.epochHistory],
+      config: effect.config,
+      volumes: [...source.volumes],
+    };
+    await this.#context.exclusively(() => this.#begin(group, effect, row, wanted));
+  }
+
+  async #begin(
+    group: ResyncGroup,
+    effect: PrepareResync,
+    row: StoredStage,
+    wanted: WantedExtents,
+  ): Promise<void> {
+    if (group.closed) return;
+    const { store } = this.#context;
+    try {
+      if (this.#stage !== undefined) await this.#dropStage(group, this.#stage);
+      store.beginStage(row, wanted.wantedChunks());
+      this.#stage = this.#makeStage(row, wanted);
+      await this.#reopen(group, { ...row, config: row.config });
+    } catch (error) {
+      // Half begun it can be neither used nor left: the next start goes on from the store.
+      this.#context.failed(error);
+      return;
+    }
+    const { session } = effect;
+    const { from, epochHistory, config = effect.config } = row;
+    group.tell({ kind: 'resyncBegun', session, from, epochHistory, config });
+    this.#goOn(this.#stage);
+  }
+
+  async #reopen(
+    group: ResyncGroup,
+    at: Pick<StoredCheckpoint, 'checkpoint' | 'volumes' | 'epochHistory' | 'config'>,
+  ): Promise<void> {
+    await group.volumes.replace(at.volumes, at.checkpoint.sequence);
+    group.counters.restart(at.checkpoint);
+    group.history.begin(at.epochHistory, at.config);
+    group.retain(at.checkpoint);
+  }
+
+  /**
+   * Back to the old image, which nothing has touched; what was copied is lost. Throws
+   * ERR_INCONSISTENT if there is no old image. Nothing happens if no resync is under way.
+   */
+  async abandon(): Promise<void> {
+    const group = this.#opened();
+    const stage = this.#stage;
+    if (stage === undefined || this.#isComplete) return;
+    if (stage.row.state === 'in-place') {
+      throw new CasemateError(
+        'ERR_INCONSISTENT',
+        `the copy of "${group.groupName}" at this site is a mixture of old and new`,
+        { hint: 'Bring the other site back: the resync goes on by itself.', status: 409 },
+      );
+    }
+    await this.#context.exclusively(async () => {
+      const old = this.#context.store.loadCheckpoints().get(this.#groupId);
+      const to = old?.checkpoint ?? { sequence: 0, digest: emptyHistoryDigest };
+      const { epochHistory = [], config, volumes = [] } = old ?? {};
+      await this.#dropStage(group, stage);
+      await this.#reopen(group, { checkpoint: to, epochHistory, config, volumes });
+      group.tell({
+        kind: 'stageDropped',
+        to,
+        epochHistory,
+        ...(config === undefined ? {} : { config }),
+      });
+    });
+  }
+
+  // --- going on
+
+  #goOn(stage: Stage): void {
+    this.#run(stage).catch((error: unknown) => this.#context.bug(error));
+  }
+
+  async #run(stage: Stage): Promise<void> {
+    const group = this.#opened();
+    const isOver = (): boolean => group.closed || this.#stage !== stage;
+    while (!isOver() && stage.row.state !== 'merging') {
+      // Without the frames that follow, what is copied can't become whole.
+      await group.waitFor(() => isOver() || group.view.joinedSession !== undefined);
+      if (isOver()) return;
+      try {
+        if (await this.#copyMore(group, stage)) continue;
+        await this.#finish(group, stage, isOver);
+      } catch (error) {
+        if (isOver()) return;
+        const text = error instanceof Error ? error.message : String(error);
+        this.#event('warn', 'resync-interrupted', `goes on in a moment: ${text}`);
+        await this.#context.delay(retryMs);
+      }
+    }
+    if (!isOver()) await this.#merge(stage, isOver);
+  }
+
+  #copyMore(group: ResyncGroup, stage: Stage): Promise<boolean> {
+    return copySome({
+      groupId: this.#groupId,
+      site: this.#context.resync,
+      wanted: stage.wanted,
+      full: stage.row.full,
+      inPlace: () => stage.row.state === 'in-place',
+      store: (volume) => group.volumes.byNumber(volume)?.store,
+      committedThrough: () => group.volumes.committedThrough,
+      copied: ({ receivedBytes, sameBytes }) => {
+        this.receivedBytes += receivedBytes;
+        this.sameBytes += sameBytes;
+        this.#rate.count(receivedBytes + sameBytes);
+      },
+    });
+  }
+
+  /** All is held: when all of its records are applied too, a checkpoint completes it. */
+  async #finish(group: ResyncGroup, stage: Stage, isOver: () => boolean): Promise<void> {
+    const { wanted } = stage;
+    const lost = (): boolean => group.view.joinedSession === undefined;
+    await group.waitFor(() => isOver() || lost() || group.volumes.committedThrough >= wanted.reach);
+    if (isOver() || lost()) return;
+    await group.volumes.idle();
+    await this.#context.checkpoint();
+    // The store may have no room for the moment.
+    if (!this.#isComplete) await this.#context.delay(retryMs);
+  }
+
+  /** Moves what is in the stage into the data files; then nothing is left of the resync. */
+  async #merge(stage: Stage, isOver: () => boolean): Promise<void> {
+    try {
+      while (!isOver() && (await stage.files.mergeSome())) await this.#context.delay(0);
+      // What has moved is durable, and kept as moved, with a checkpoint begun after it.
+      while (!isOver() && stage.files.hasUnsaved) {
+        await this.#context.checkpoint();
+        if (stage.files.hasUnsaved) await this.#context.delay(retryMs);
+      }
+      if (isOver()) return;
+      await this.#context.exclusively(async () => {
+        if (isOver()) return;
+        this.#context.store.dropStage(this.#groupId);
+        this.#stage = undefined;
+        await stage.files.remove();
+      });
+    } catch (error) {
+      if (!isOver()) this.#context.failed(error);
+    }
+    this.#group?.tell({ kind: 'tick' });
+  }
+
+  async #dropStage(group: ResyncGroup, stage: Stage): Promise<void> {
+    await group.volumes.close();
+    this.#context.store.dropStage(this.#groupId);
+    this.#stage = undefined;
+    await stage.files.remove();
+  }
+
+  // --- parts
+
+  get #isComplete(): boolean {
+    return this.#stage?.row.state === 'merging';
+  }
+
+  #makeStage(row: StoredStage, wanted = new WantedExtents(row.reach)): Stage {
+    const { disk, dataDirectory, store } = this.#context;
+    const stage: Stage = {
+      row,
+      wanted,
+      files: new StageFiles({
+        disk,
+        directory: dataDirectory,
+        groupId: row.groupId,
+        merging: row.state !== 'staged',
+        bytesMax: this.#context.resync.stageBytesMax,
+        noRoom: () => {
+          stage.row = { ...stage.row, state: 'in-place' };
+          store.goInPlace(stage.row);
+          this.#event(
+            'warn',
+            'resync-in-place',
+            'there is no room for a stage: no old image is kept',
+          );
+          return true;
+        },
+      }),
+    };
+    return stage;
+  }
+
+  #opened(): ResyncGroup {
+    if (this.#group === undefined) throw new Error('a resync of a group that is not open');
+    return this.#group;
+  }
+
+  #event(level: 'info' | 'warn', code: string, text: string): void {
+    this.#context.event(level, code, this.#group?.groupName ?? this.#groupId, text);
+  }
+}

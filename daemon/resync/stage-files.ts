@@ -1,0 +1,191 @@
+/**
+ * The files of one group's stage (R26): a sparse file beside each data and checksum file, and which
+ * blocks are in them. The volumes' stores open their files through `disk` and see one file each.
+ * While it is staging, nothing of the data files is touched: they are the old image. When it is
+ * merging, what is in the stage moves into them in the background.
+ */
+import { join } from 'node:path';
+import { blockSizeBytes } from '../../wal/checksum.ts';
+import type { Disk, DiskFile, OpenOptions } from '../../wal/disk.ts';
+import { LayeredFile, type Layering } from '../../wal/layered-file.ts';
+import { type SetChanges, SparseSet } from '../../wal/sparse-set.ts';
+import type { ExtentKind, StoredChunk } from '../store/site-store.ts';
+
+const stageSuffix = '.stage';
+const layers = [
+  { suffix: '.data', kind: 'stage-data' },
+  { suffix: '.checksums', kind: 'stage-checksums' },
+] as const;
+type LayerKind = (typeof layers)[number]['kind'];
+
+export interface StageFilesOptions {
+  readonly disk: Disk;
+  readonly directory: string;
+  readonly groupId: string;
+  readonly merging: boolean;
+  /** Bytes that the stage may take; what is more goes into the data files. */
+  readonly bytesMax: number;
+  /**
+   * There is no room for the stage: decides, durably, that it goes into the data files. Gives false
+   * if that can't be decided now.
+   */
+  readonly noRoom: () => boolean;
+}
+
+/** Where blocks are, as of the last sync, to be kept with a checkpoint. */
+export interface TakenLayers {
+  readonly chunks: readonly StoredChunk[];
+  kept(): Promise<void>;
+}
+
+export class StageFiles {
+  readonly #options: StageFilesOptions;
+  readonly #sets = new Map<string, SparseSet>();
+  readonly #files = new Map<string, LayeredFile>();
+  readonly #layering: Layering;
+  #merging: boolean;
+  /** What the volumes' stores open their files through. */
+  readonly disk: Disk;
+
+  constructor(options: StageFilesOptions) {
+    this.#options = options;
+    this.#merging = options.merging;
+    const merging = (): boolean => this.#merging;
+    this.#layering = {
+      get merging() {
+        return merging();
+      },
+      full: () => Promise.resolve(this.#full()),
+      exceeds: (bytes) => this.stagedBytes + bytes > options.bytesMax,
+    };
+    this.disk = this.#layeredDisk();
+  }
+
+  load(chunks: readonly StoredChunk[]): void {
+    for (const { kind, volume, chunk, bits } of chunks) {
+      if (bits !== undefined) this.#set(volume, kind).load(chunk, bits);
+    }
+  }
+
+  get merging(): boolean {
+    return this.#merging;
+  }
+
+  /** The stage counts from now on, or is given up in favour of the data files. */
+  startMerging(): void {
+    this.#merging = true;
+  }
+
+  /** Bytes of blocks that are in the stage. */
+  get stagedBytes(): number {
+    let blocks = 0;
+    for (const set of this.#sets.values()) blocks += set.size;
+    return blocks * blockSizeBytes;
+  }
+
+  /** The blocks of a volume's data file that are in the stage. */
+  stagedBlocks(volume: number): SparseSet {
+    return this.#set(volume, 'stage-data');
+  }
+
+  /** Moves some blocks into the data files; false: all of them are there. */
+  async mergeSome(): Promise<boolean> {
+    for (const file of this.#files.values()) if (await file.mergeSome()) return true;
+    return false;
+  }
+
+  /** Something is in the stage, or has left it and is not kept as such. */
+  get hasUnsaved(): boolean {
+    for (const set of this.#sets.values()) {
+      if (set.size > 0 || set.changes().chunks.length > 0) return true;
+    }
+    return false;
+  }
+
+  take(): TakenLayers {
+    const taken: { readonly file: LayeredFile; readonly changes: SetChanges }[] = [];
+    const chunks: StoredChunk[] = [];
+    for (const [path, file] of this.#files) {
+      const place = this.#placeOf(path);
+      const changes = file.syncedChanges();
+      if (place === undefined || changes.chunks.length === 0) continue;
+      taken.push({ file, changes });
+      chunks.push(...changes.chunks.map((chunk) => ({ ...place, ...chunk })));
+    }
+    return {
+      chunks,
+      kept: async () => {
+        for (const { file, changes } of taken) await file.kept(changes);
+      },
+    };
+  }
+
+  /** Removes the stage's files: nothing is in them any more, or nothing that counts. */
+  async remove(): Promise<void> {
+    const { disk, directory, groupId } = this.#options;
+    for (const name of await disk.list(directory)) {
+      if (!name.startsWith(`${groupId}-`) || !name.endsWith(stageSuffix)) continue;
+      await disk.remove(join(directory, name));
+    }
+    await disk.syncDirectory(directory);
+  }
+
+  #full(): boolean {
+    if (!this.#merging && this.#options.noRoom()) this.#merging = true;
+    return this.#merging;
+  }
+
+  #set(volume: number, kind: ExtentKind): SparseSet {
+    const key = `${volume}/${kind}`;
+    let set = this.#sets.get(key);
+    if (set === undefined) {
+      set = new SparseSet();
+      this.#sets.set(key, set);
+    }
+    return set;
+  }
+
+  #placeOf(path: string): { readonly volume: number; readonly kind: LayerKind } | undefined {
+    const prefix = join(this.#options.directory, `${this.#options.groupId}-`);
+    if (!path.startsWith(prefix)) return undefined;
+    for (const { suffix, kind } of layers) {
+      if (path.endsWith(suffix)) {
+        return { volume: Number(path.slice(prefix.length, -suffix.length)), kind };
+      }
+    }
+    return undefined;
+  }
+
+  #layeredDisk(): Disk {
+    const { disk } = this.#options;
+    return {
+      open: (path, options) => this.#open(path, options),
+      list: (directory) => disk.list(directory),
+      makeDirectory: (path) => disk.makeDirectory(path),
+      remove: async (path) => {
+        await disk.remove(path);
+        this.#files.delete(path);
+        const place = this.#placeOf(path);
+        if (place === undefined) return;
+        this.#set(place.volume, place.kind).clear();
+        await disk.remove(path + stageSuffix);
+      },
+      rename: (from, to) => disk.rename(from, to),
+      syncDirectory: (path) => disk.syncDirectory(path),
+    };
+  }
+
+  async #open(path: string, options: OpenOptions): Promise<DiskFile> {
+    const { disk } = this.#options;
+    const place = this.#placeOf(path);
+    const base = await disk.open(path, options);
+    if (place === undefined) return base;
+    const stage = await disk.open(path + stageSuffix, { create: true, durableWrites: false });
+    const sizeBytes = await base.sizeBytes();
+    if ((await stage.sizeBytes()) < sizeBytes) await stage.resize(sizeBytes);
+    const staged = this.#set(place.volume, place.kind);
+    const file = new LayeredFile({ base, stage, staged, layering: this.#layering });
+    this.#files.set(path, file);
+    return file;
+  }
+}
