@@ -8,6 +8,7 @@ import { parseAddress } from './config/address.ts';
 import type { Config } from './config/schema.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { allocatedBytes, metricsSnapshot } from './metrics-snapshot.ts';
+import type { ClientTls } from './nbd/connection-host.ts';
 import { NbdServer } from './nbd/server.ts';
 import {
   endOnContradiction,
@@ -20,7 +21,7 @@ import { siteSentence } from './service-sentence.ts';
 import { Site } from './site.ts';
 import { systemPorts } from './site-ports.ts';
 import { servesClients } from './status.ts';
-import { siteWiring } from './tls-wiring.ts';
+import { clientTls, siteWiring } from './tls-wiring.ts';
 import type { Volume } from './volume/volume.ts';
 
 /** Clients' requests that are under way when the daemon is told to stop get so long. */
@@ -54,7 +55,7 @@ export async function runSite(config: Config, reread: () => Config): Promise<voi
   });
   try {
     nbd = nbdServer(site, logger.child({ component: 'nbd' }));
-    await listen(nbd, config);
+    await listen(nbd, config, clientTls({ config, credentials }));
     const api = await serveOperators(site, logger.child({ component: 'api' }));
     await site.start();
     logger.info({ api: config.api.listen, nbd: config.nbd.unix }, 'serving');
@@ -97,10 +98,14 @@ function nbdServer(site: Site, logger: Logger): NbdServer {
   });
 }
 
-async function listen(server: NbdServer, { nbd }: Config): Promise<void> {
+async function listen(
+  server: NbdServer,
+  { nbd }: Config,
+  tls: ClientTls | undefined,
+): Promise<void> {
   await server.listenUnix(nbd.unix);
   const address = nbd.listen === undefined ? undefined : parseAddress(nbd.listen);
-  if (address !== undefined) await server.listenTcp(address.host, address.port);
+  if (address !== undefined) await server.listenTcp(address.host, address.port, tls);
 }
 
 async function serveOperators(

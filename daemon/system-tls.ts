@@ -273,6 +273,37 @@ function listen(
   });
 }
 
+/**
+ * Makes an accepted connection one of TLS, as its server; calls `done` once with the socket to use
+ * in its place and the names of the client's certificate, or with why it is not taken.
+ */
+export function secureAccepted(
+  credentials: TlsCredentials,
+  accepted: Socket,
+  accepts: (names: readonly CertificateName[]) => boolean,
+  done: (result: Socket | Error) => void,
+): void {
+  // A server of its own, which never listens: it checks the client as those that do, and no other
+  // connection's events can be taken for this one's.
+  const server = createServer({
+    ...credentials.options,
+    requestCert: true,
+    rejectUnauthorized: true,
+    handshakeTimeout: handshakeMsMax,
+  });
+  server.once('tlsClientError', (error) => done(error));
+  server.once('secureConnection', (socket) => {
+    const certificate = socket.getPeerX509Certificate();
+    const names = certificate === undefined ? [] : certificateNames(certificate);
+    if (accepts(names)) {
+      done(socket);
+      return;
+    }
+    done(new Error(`its certificate is ${listed(names)}`));
+  });
+  server.emit('connection', accepted);
+}
+
 function remoteOf(socket: Socket): string {
   return formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 });
 }

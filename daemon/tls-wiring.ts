@@ -2,14 +2,20 @@
 import type { Network } from '../replication/link/network.ts';
 import type { Config } from './config/schema.ts';
 import type { Logger } from './logger.ts';
+import type { ClientTls } from './nbd/connection-host.ts';
 import type { CertificateName } from './pki/certificate-name.ts';
 import { systemNetwork } from './system-network.ts';
-import { type PeerRules, TlsCredentials, tlsNetwork } from './system-tls.ts';
+import { type PeerRules, secureAccepted, TlsCredentials, tlsNetwork } from './system-tls.ts';
 import type { WitnessConfig } from './witness/witness-config.ts';
 
 export interface Wiring {
   readonly network: Network;
   /** Undefined where the configuration has no table `tls`: then nothing is encrypted. */
+  readonly credentials: TlsCredentials | undefined;
+}
+
+export interface ClientWiring {
+  readonly config: { readonly cluster: string; readonly nbd: Pick<Config['nbd'], 'tls'> };
   readonly credentials: TlsCredentials | undefined;
 }
 
@@ -29,6 +35,18 @@ export function siteWiring(config: Config, logger: Logger): Wiring {
     refused: refusals(logger),
   });
   return { network, credentials };
+}
+
+/** STARTTLS for NBD clients over TCP, where the configuration has it. */
+export function clientTls({ config, credentials }: ClientWiring): ClientTls | undefined {
+  const { cluster, nbd } = config;
+  if (credentials === undefined || nbd.tls === 'off') return undefined;
+  const accepts = (names: readonly CertificateName[]): boolean =>
+    names.some((name) => name.cluster === cluster && name.role === 'client');
+  return {
+    required: nbd.tls === 'required',
+    start: (socket, done) => secureAccepted(credentials, socket, accepts, done),
+  };
 }
 
 /**

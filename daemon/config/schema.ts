@@ -164,9 +164,14 @@ const nbd = table(
     }),
     listen: Type.Optional(
       address(
-        'TCP address on which NBD clients are served as well. Neither encrypted nor authenticated: only on a network that is yours alone.',
+        'TCP address on which NBD clients are served as well. Without [tls] neither encrypted nor authenticated: only on a network that is yours alone.',
       ),
     ),
+    tls: Type.Union([Type.Literal('required'), Type.Literal('offered'), Type.Literal('off')], {
+      default: 'required',
+      description:
+        'With [tls], what TCP clients have to do: STARTTLS with a certificate of this cluster ("required"), the same or nothing ("offered"), nothing ("off").',
+    }),
     connectionsMax: integer(
       { min: 1, max: 65_536, standard: 256 },
       'Client connections; one more is closed at once.',

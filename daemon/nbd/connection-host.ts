@@ -1,4 +1,5 @@
 /** What a connection shares with the others of its server. */
+import type { Socket } from 'node:net';
 import type { ExportDirectory } from './block-device.ts';
 import type { NbdLimits } from './limits.ts';
 import type { ArenaPool } from './reply-queue.ts';
@@ -24,6 +25,17 @@ export interface NbdCounters {
   slowedDown: number;
   /** Connections that the server ended because of what the client did. */
   dropped: number;
+}
+
+/** TLS for the clients of one listener. */
+export interface ClientTls {
+  /** Nothing but STARTTLS is answered before TLS; else a client may go on without. */
+  readonly required: boolean;
+  /**
+   * Makes an accepted connection one of TLS; calls `done` once with what to use in its place, or
+   * with why the client is not taken.
+   */
+  start(socket: Socket, done: (result: Socket | Error) => void): void;
 }
 
 export interface ConnectionHost {

@@ -9,8 +9,8 @@
 import type { Socket } from 'node:net';
 import { adoptSocket } from '../system-socket.ts';
 import type { BlockDevice } from './block-device.ts';
-import type { ConnectionHost } from './connection-host.ts';
-import { type NegotiatedExport, Negotiation } from './negotiation.ts';
+import type { ClientTls, ConnectionHost } from './connection-host.ts';
+import { type NegotiatedExport, Negotiation, type NegotiationHost } from './negotiation.ts';
 import { Transmission } from './transmission.ts';
 
 type Phase =
@@ -23,7 +23,9 @@ const keepAliveDelayMs = 15_000;
 
 export class Connection {
   readonly #host: ConnectionHost;
-  readonly #socket: Socket;
+  #socket: Socket;
+  readonly #tls: ClientTls | undefined;
+  #tlsActive = false;
   readonly #client: string;
   readonly #onClosed: (connection: Connection) => void;
   #phase: Phase;
@@ -38,17 +40,24 @@ export class Connection {
     host: ConnectionHost;
     accepted: Socket;
     client: string;
+    /** Undefined: this listener has none. */
+    tls?: ClientTls | undefined;
     onClosed: (connection: Connection) => void;
   }) {
     const { host } = options;
     this.#host = host;
     this.#client = options.client;
     this.#onClosed = options.onClosed;
+    this.#tls = options.tls;
+    const tlsState = (): NegotiationHost['tls'] => this.#tlsState();
     const negotiation = new Negotiation({
       exports: host.exports,
       limits: host.limits,
       get closing() {
         return host.closing;
+      },
+      get tls() {
+        return tlsState();
       },
       send: (bytes) => this.#socket.write(bytes),
     });
@@ -56,9 +65,7 @@ export class Connection {
     this.#socket = adoptSocket(options.accepted, this);
     this.#socket.setNoDelay(true);
     this.#socket.setKeepAlive(true, keepAliveDelayMs);
-    this.#socket.on('error', this.#onError);
-    this.#socket.on('end', this.#onClientEnd);
-    this.#socket.on('close', this.#onClose);
+    this.#listenTo(this.#socket);
     this.#timer = setTimeout(
       () => this.drop('the handshake took too long'),
       host.limits.handshakeTimeoutMs,
@@ -135,6 +142,9 @@ export class Connection {
       case 'aborted':
         this.#leave();
         return 0;
+      case 'start-tls':
+        this.#startTls();
+        return 0;
       case 'drop':
         this.drop(outcome.reason);
         return 0;
@@ -146,6 +156,39 @@ export class Connection {
         throw new Error(`no such outcome ${String(never)}`);
       }
     }
+  }
+
+  #listenTo(socket: Socket): void {
+    socket.on('error', this.#onError);
+    socket.on('end', this.#onClientEnd);
+    socket.on('close', this.#onClose);
+  }
+
+  #tlsState(): NegotiationHost['tls'] {
+    if (this.#tlsActive) return 'active';
+    if (this.#tls === undefined) return 'none';
+    return this.#tls.required ? 'required' : 'offered';
+  }
+
+  /** From here on the TLS layer reads the socket; its time counts as part of the handshake. */
+  #startTls(): void {
+    this.#socket.off('end', this.#onClientEnd);
+    // The TLS layer tells of a close as well, and why.
+    this.#socket.off('close', this.#onClose);
+    this.#tls?.start(this.#socket, (result) => {
+      if (this.#phase.kind !== 'negotiating') {
+        if (!(result instanceof Error)) result.destroy();
+        return;
+      }
+      if (result instanceof Error) {
+        this.drop(`TLS failed: ${result.message}`);
+        return;
+      }
+      this.#socket = result;
+      this.#tlsActive = true;
+      this.#listenTo(result);
+      result.on('data', (chunk: Buffer) => this.receive(chunk));
+    });
   }
 
   #enter(negotiated: NegotiatedExport): void {

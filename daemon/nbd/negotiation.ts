@@ -47,6 +47,8 @@ export type NegotiationOutcome =
       readonly negotiated: NegotiatedExport;
       readonly position: number;
     }
+  /** NBD_OPT_STARTTLS was agreed to: what the client sends next is TLS. */
+  | { readonly kind: 'start-tls' }
   /** NBD_OPT_ABORT: send what is queued, then close. */
   | { readonly kind: 'aborted' }
   /** A violation that ends the session at once. */
@@ -57,6 +59,8 @@ export interface NegotiationHost {
   readonly limits: NbdLimits;
   /** True once the server is closing: every option but ABORT is refused. */
   readonly closing: boolean;
+  /** Whether STARTTLS can be, has to be, or has been done. */
+  readonly tls: 'none' | 'offered' | 'required' | 'active';
   readonly send: (bytes: Buffer) => void;
 }
 
@@ -110,7 +114,7 @@ export class Negotiation {
       position += taken;
       this.#collectedBytes += taken;
       if (this.#collectedBytes < this.#neededBytes) return more;
-      const outcome = this.#collectedAll(position);
+      const outcome = this.#collectedAll(position, chunk.length);
       if (outcome !== more) return outcome;
     }
   }
@@ -125,7 +129,7 @@ export class Negotiation {
     return more;
   }
 
-  #collectedAll(position: number): NegotiationOutcome {
+  #collectedAll(position: number, chunkBytes: number): NegotiationOutcome {
     const phase = this.#phase;
     switch (phase.kind) {
       case 'client-flags':
@@ -135,7 +139,7 @@ export class Negotiation {
       case 'option-data': {
         const data = this.#collected.subarray(0, this.#neededBytes);
         this.#expect({ kind: 'option-header' }, optionHeaderBytes);
-        return this.#onOption(phase.option, data, position);
+        return this.#onOption(phase.option, data, position, chunkBytes);
       }
       case 'skip':
         this.#expect({ kind: 'option-header' }, optionHeaderBytes);
@@ -171,10 +175,15 @@ export class Negotiation {
     return this.#expect({ kind: 'option-data', option: code }, length);
   }
 
-  #onOption(code: number, data: Buffer, position: number): NegotiationOutcome {
+  #onOption(code: number, data: Buffer, position: number, chunkBytes: number): NegotiationOutcome {
     if (code === option.abort) {
       this.#host.send(encodeOptionReply(code, optionReply.ack));
       return { kind: 'aborted' };
+    }
+    if (this.#host.tls === 'required' && code !== option.startTls) {
+      // This option can't be answered with an error.
+      if (code === option.exportName) return drop('TLS is required here');
+      return this.#refuse(code, optionReply.errorTlsRequired, 'TLS is required here');
     }
     if (code === option.exportName) return this.#onExportName(data, position);
     if (this.#host.closing) {
@@ -193,10 +202,32 @@ export class Negotiation {
       case option.setMetaContext:
         return this.#onSetMetaContext(code, data);
       case option.startTls:
-        return this.#refuse(code, optionReply.errorUnsupported, 'TLS is not offered here');
+        return this.#onStartTls(code, data, position, chunkBytes);
       default:
         return this.#refuse(code, optionReply.errorUnsupported, 'this option is not known here');
     }
+  }
+
+  /** What was said before is forgotten, so that nobody on the way can have slipped it in. */
+  #onStartTls(
+    code: number,
+    data: Buffer,
+    position: number,
+    chunkBytes: number,
+  ): NegotiationOutcome {
+    const { tls } = this.#host;
+    if (tls === 'none') {
+      return this.#refuse(code, optionReply.errorUnsupported, 'TLS is not offered here');
+    }
+    if (tls === 'active' || data.length > 0) {
+      const why = tls === 'active' ? 'TLS is active already' : 'STARTTLS has no data';
+      return this.#refuse(code, optionReply.errorInvalid, why);
+    }
+    if (position < chunkBytes) return drop('more was sent before TLS had begun');
+    this.#structuredReplies = false;
+    this.#contextDevice = undefined;
+    this.#acknowledge(code);
+    return { kind: 'start-tls' };
   }
 
   #onExportName(data: Buffer, position: number): NegotiationOutcome {

@@ -7,7 +7,7 @@ import { createServer, type ListenOptions, type Server, type Socket } from 'node
 import { CasemateError } from '../errors.ts';
 import type { ExportDirectory } from './block-device.ts';
 import { Connection } from './connection.ts';
-import type { ConnectionHost, NbdCounters, NbdLogger } from './connection-host.ts';
+import type { ClientTls, ConnectionHost, NbdCounters, NbdLogger } from './connection-host.ts';
 import { type NbdLimits, nbdLimits } from './limits.ts';
 import { ArenaPool } from './reply-queue.ts';
 import { RequestPool } from './request.ts';
@@ -84,10 +84,12 @@ export class NbdServer {
   }
 
   /**
-   * Listens on TCP; gives the port, which the system chooses if 0 is asked. Throws ERR_NBD_LISTEN.
+   * Listens on TCP; gives the port, which the system chooses if 0 is asked. With
+   * `tls` clients get STARTTLS. Throws ERR_NBD_LISTEN.
    */
-  async listenTcp(host: string, port: number): Promise<number> {
-    const listener = await this.#listen({ host, port, backlog: listenBacklog }, `${host}:${port}`);
+  async listenTcp(host: string, port: number, tls?: ClientTls): Promise<number> {
+    const options = { host, port, backlog: listenBacklog };
+    const listener = await this.#listen(options, `${host}:${port}`, tls);
     const address = listener.address();
     if (address === null || typeof address === 'string') return port;
     return address.port;
@@ -137,9 +139,9 @@ export class NbdServer {
     for (const connection of [...this.#connections]) connection.destroy();
   }
 
-  #listen(listenOptions: ListenOptions, where: string): Promise<Server> {
+  #listen(listenOptions: ListenOptions, where: string, tls?: ClientTls): Promise<Server> {
     const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true });
-    listener.on('connection', (accepted) => this.#onConnection(accepted, where));
+    listener.on('connection', (accepted) => this.#onConnection(accepted, where, tls));
     return new Promise((resolve, reject) => {
       listener.once('error', (cause) => {
         const message = `can't listen for NBD clients on ${where}: ${cause.message}`;
@@ -156,7 +158,7 @@ export class NbdServer {
     });
   }
 
-  #onConnection(accepted: Socket, where: string): void {
+  #onConnection(accepted: Socket, where: string, tls: ClientTls | undefined): void {
     const { connectionsMax } = this.#host.limits;
     if (this.#closing || this.#connections.size >= connectionsMax) {
       this.#counters.refused += 1;
@@ -177,6 +179,7 @@ export class NbdServer {
       host: this.#host,
       accepted,
       client,
+      tls,
       onClosed: this.#onClosed,
     });
     this.#connections.add(connection);
