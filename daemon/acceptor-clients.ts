@@ -29,6 +29,7 @@ export class AcceptorClients {
     const { own, ownStoreId, batch } = options;
     this.#own = {
       storeId: ownStoreId,
+      look: (groupId, asker) => batch.ask(() => own.look(groupId, asker)),
       prepare: (groupId, ballot) => batch.ask(() => own.prepare(groupId, ballot)),
       accept: (groupId, ballot, value) => batch.ask(() => own.accept(groupId, ballot, value)),
     };

@@ -9,6 +9,7 @@ import {
   type AcceptorClient,
   isAcceptAnswer,
   isBallot,
+  isLookAnswer,
   isPrepareAnswer,
 } from '../replication/register/acceptor.ts';
 import type { StoreId } from '../wal/frame.ts';
@@ -16,17 +17,20 @@ import { CasemateError } from './errors.ts';
 import { checked } from './peer-calls.ts';
 import { isGroupConfig } from './volume/record-payloads.ts';
 
+const lookMethod = 'registerLook';
 const prepareMethod = 'registerPrepare';
 const acceptMethod = 'registerAccept';
 
+const identifier = Type.String({ pattern: '^[0-9a-f]{32}$' });
+const lookSchema = Type.Object({ groupId: identifier, asker: identifier });
 const parametersSchema = Type.Object({
-  groupId: Type.String({ pattern: '^[0-9a-f]{32}$' }),
+  groupId: identifier,
   ballot: Type.Unknown(),
   value: Type.Optional(Type.Unknown()),
 });
 
 export function isRegisterCall(method: string): boolean {
-  return method === prepareMethod || method === acceptMethod;
+  return method === lookMethod || method === prepareMethod || method === acceptMethod;
 }
 
 /**
@@ -38,6 +42,10 @@ export function answerRegisterCall(
   method: string,
   parameters: unknown,
 ): unknown {
+  if (method === lookMethod) {
+    const { groupId, asker } = checked(lookSchema, parameters, `the call ${method}`);
+    return acceptor.look(groupId, asker);
+  }
   const { groupId, ballot, value } = checked(parametersSchema, parameters, `the call ${method}`);
   if (!isBallot(ballot)) throw new CasemateError('ERR_PEER_CALL', 'a ballot does not fit');
   if (method === prepareMethod) return acceptor.prepare(groupId, ballot);
@@ -52,6 +60,11 @@ export function remoteAcceptor(
 ): AcceptorClient {
   return {
     storeId,
+    look: async (groupId, asker) => {
+      const answer = await call(lookMethod, { groupId, asker });
+      if (isLookAnswer(answer)) return answer;
+      throw new CasemateError('ERR_PEER_CALL', 'the answer to a look does not fit');
+    },
     prepare: async (groupId, ballot) => {
       const answer = await call(prepareMethod, { groupId, ballot });
       if (isPrepareAnswer(answer)) return answer;

@@ -11,12 +11,13 @@ import {
   type AcceptAnswer,
   type AcceptorState,
   isAcceptorState,
+  type LookAnswer,
   type PrepareAnswer,
 } from './messages.ts';
 
 export type { Ballot } from './ballot.ts';
 export type { AcceptAnswer, AcceptorClient, AcceptorState, PrepareAnswer } from './messages.ts';
-export { isAcceptAnswer, isBallot, isPrepareAnswer } from './messages.ts';
+export { isAcceptAnswer, isBallot, isLookAnswer, isPrepareAnswer } from './messages.ts';
 
 export interface AcceptorStore {
   /** What was saved last, or undefined for a group that was never saved. */
@@ -40,6 +41,18 @@ export class Acceptor {
   }
 
   /**
+   * Tells what was accepted; writes nothing.
+   * @throws ReplicationError ERR_ACCEPTOR_STATE; whatever the store throws.
+   */
+  look(groupId: GroupId, asker: StoreId): LookAnswer {
+    const { storeId } = this.#options;
+    const { value, acceptedBallot } = this.#load(groupId);
+    if (value === undefined || acceptedBallot === undefined) return { kind: 'blank', storeId };
+    if (this.#hearsOnlyItself(value, asker)) return { kind: 'forced', storeId, value };
+    return { kind: 'seen', storeId, acceptedBallot, value };
+  }
+
+  /**
    * Promises to take nothing below `ballot`, and tells what was accepted. Only above the promise
    * there is; a blank acceptor promises nothing (R5).
    * @throws ReplicationError ERR_ACCEPTOR_STATE; whatever the store throws.
@@ -49,7 +62,7 @@ export class Acceptor {
     const state = this.#load(groupId);
     const { value, acceptedBallot } = state;
     if (value === undefined || acceptedBallot === undefined) return { kind: 'blank', storeId };
-    if (this.#hearsOnlyItself(value, ballot)) return { kind: 'forced', storeId, value };
+    if (this.#hearsOnlyItself(value, ballot.storeId)) return { kind: 'forced', storeId, value };
     if (state.promised !== undefined && compareBallots(ballot, state.promised) <= 0) {
       return { kind: 'refused', storeId, promised: state.promised };
     }
@@ -65,7 +78,7 @@ export class Acceptor {
   accept(groupId: GroupId, ballot: Ballot, value: GroupConfig): AcceptAnswer {
     const { storeId, store, accepted } = this.#options;
     const state = this.#load(groupId);
-    if (state.value !== undefined && this.#hearsOnlyItself(state.value, ballot)) {
+    if (state.value !== undefined && this.#hearsOnlyItself(state.value, ballot.storeId)) {
       return { kind: 'forced', storeId, value: state.value };
     }
     if (state.promised !== undefined && compareBallots(ballot, state.promised) < 0) {
@@ -80,11 +93,11 @@ export class Acceptor {
   }
 
   /** R35: a configuration that was forced here alone is changed by this site only. */
-  #hearsOnlyItself(value: GroupConfig, ballot: Ballot): boolean {
+  #hearsOnlyItself(value: GroupConfig, asker: StoreId): boolean {
     const { storeId } = this.#options;
     const forcedHere = value.forced !== undefined && value.primary === storeId;
     const alone = value.acceptors.length === 1 && value.acceptors[0] === storeId;
-    return forcedHere && alone && ballot.storeId !== storeId;
+    return forcedHere && alone && asker !== storeId;
   }
 
   #load(groupId: GroupId): AcceptorState {

@@ -64,6 +64,8 @@ export class CasRegister implements Register {
   }
 
   async #read(): Promise<GroupConfig | undefined> {
+    const seen = await this.#proposer.look();
+    if (seen !== undefined) return seen;
     for (let attempt = 0; attempt < readAttemptsMax && !this.#cancelled; attempt += 1) {
       const result = await this.#round((current) => current);
       if (result.kind === 'chosen') return result.value;

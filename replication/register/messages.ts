@@ -35,9 +35,22 @@ export type AcceptAnswer =
   /** The value does not list this blank acceptor. */
   | { readonly kind: 'blank'; readonly storeId: StoreId };
 
+/** What an acceptor has accepted, told without a promise: nothing was written for it. */
+export type LookAnswer =
+  | {
+      readonly kind: 'seen';
+      readonly storeId: StoreId;
+      readonly acceptedBallot: Ballot;
+      readonly value: GroupConfig;
+    }
+  | { readonly kind: 'blank'; readonly storeId: StoreId }
+  | { readonly kind: 'forced'; readonly storeId: StoreId; readonly value: GroupConfig };
+
 /** One acceptor as a proposer sees it: the site's own or a remote one. Rejects if unreachable. */
 export interface AcceptorClient {
   readonly storeId: StoreId;
+  /** `asker`: the store of the proposer's site. */
+  look(groupId: GroupId, asker: StoreId): Promise<LookAnswer>;
   prepare(groupId: GroupId, ballot: Ballot): Promise<PrepareAnswer>;
   accept(groupId: GroupId, ballot: Ballot, value: GroupConfig): Promise<AcceptAnswer>;
 }
@@ -75,6 +88,11 @@ const prepareAnswer = Type.Union([
   forced,
   blank,
 ]);
+const lookAnswer = Type.Union([
+  Type.Object({ kind: Type.Literal('seen'), storeId: id, acceptedBallot: ballot, value: config }),
+  forced,
+  blank,
+]);
 const acceptAnswer = Type.Union([
   Type.Object({ kind: Type.Literal('accepted'), storeId: id }),
   refused,
@@ -90,5 +108,6 @@ const guard =
 export const isBallot = guard<Ballot>(ballot);
 export const isRegisterValue = guard<GroupConfig>(config);
 export const isAcceptorState = guard<AcceptorState>(state);
+export const isLookAnswer = guard<LookAnswer>(lookAnswer);
 export const isPrepareAnswer = guard<PrepareAnswer>(prepareAnswer);
 export const isAcceptAnswer = guard<AcceptAnswer>(acceptAnswer);

@@ -8,8 +8,15 @@ import type { GroupId, StoreId } from '../../wal/frame.ts';
 import type { GroupConfig } from '../core/config.ts';
 import type { Ballot } from './ballot.ts';
 import { gather } from './gather.ts';
-import type { AcceptAnswer, AcceptorClient, PrepareAnswer } from './messages.ts';
-import { hasPromises, newestValue, quorumFor, type RoundQuorum, sortAnswers } from './quorum.ts';
+import type { AcceptAnswer, AcceptorClient, LookAnswer, PrepareAnswer } from './messages.ts';
+import {
+  chosenValue,
+  hasPromises,
+  newestValue,
+  quorumFor,
+  type RoundQuorum,
+  sortAnswers,
+} from './quorum.ts';
 
 export type RoundResult =
   /** `value` is chosen. */
@@ -66,8 +73,27 @@ export class Proposer {
     return this.#accept(clients, ballot, next, quorum);
   }
 
+  /**
+   * The value, if a look shows that it is chosen: then no round is needed to read it, and nothing
+   * is written. Undefined while a change is half done or too few answer: a round settles that.
+   */
+  async look(): Promise<GroupConfig | undefined> {
+    const { groupId, me } = this.#options;
+    const clients = this.#options.clients();
+    const chosen = (soFar: readonly LookAnswer[]): GroupConfig | undefined =>
+      this.#hasOwnAnswer(clients, soFar) ? chosenValue(soFar) : undefined;
+    const answers = await gather(
+      clients.map((client) => client.look(groupId, me)),
+      (soFar) => chosen(soFar) !== undefined,
+    );
+    return chosen(answers);
+  }
+
   /** What was forced here alone (R35) only this site's own acceptor tells: it is always heard. */
-  #hasOwnAnswer(clients: readonly AcceptorClient[], answers: readonly PrepareAnswer[]): boolean {
+  #hasOwnAnswer(
+    clients: readonly AcceptorClient[],
+    answers: readonly { readonly storeId: StoreId }[],
+  ): boolean {
     const { me } = this.#options;
     const isOwn = ({ storeId }: { readonly storeId: StoreId }): boolean => storeId === me;
     return answers.some(isOwn) || !clients.some(isOwn);

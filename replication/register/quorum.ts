@@ -11,7 +11,7 @@
 import type { StoreId } from '../../wal/frame.ts';
 import type { GroupConfig } from '../core/config.ts';
 import { compareBallots } from './ballot.ts';
-import type { PrepareAnswer } from './messages.ts';
+import type { LookAnswer, PrepareAnswer } from './messages.ts';
 
 export type PromiseAnswer = Extract<PrepareAnswer, { kind: 'promise' }>;
 
@@ -53,8 +53,35 @@ export function newestValue(promises: readonly PromiseAnswer[]): GroupConfig | u
   return newest?.value;
 }
 
-/** R35: only the site that was forced gets such a promise; no other history counts for it. */
-function isForcedAlone({ storeId, value }: PromiseAnswer): boolean {
+/**
+ * The value that is chosen, as far as these looks show it: a majority of the acceptors that it lists
+ * has it at one ballot, and nobody has anything newer. Each of a later quorum's majorities meets
+ * this one in an acceptor that had accepted nothing newer when it was looked at, so the value was
+ * the newest at some moment of the look. (Where lists change, those that are added accept last.)
+ */
+export function chosenValue(answers: readonly LookAnswer[]): GroupConfig | undefined {
+  const seen = answers.filter((answer) => answer.kind === 'seen');
+  const forced = seen.find(isForcedAlone);
+  if (forced !== undefined) return forced.value;
+  if (answers.some(({ kind }) => kind === 'forced')) return undefined;
+  const ballots = seen.map(({ acceptedBallot }) => acceptedBallot).sort(compareBallots);
+  const newest = seen.filter(
+    ({ acceptedBallot }) => compareBallots(acceptedBallot, ballots.at(-1)) === 0,
+  );
+  const value = newest[0]?.value;
+  if (value === undefined) return undefined;
+  const listed = newest.filter(({ storeId }) => value.acceptors.includes(storeId));
+  return listed.length * 2 > value.acceptors.length ? value : undefined;
+}
+
+/** R35: only the site that was forced gets such an answer; no other history counts for it. */
+function isForcedAlone({
+  storeId,
+  value,
+}: {
+  readonly storeId: StoreId;
+  readonly value: GroupConfig;
+}): boolean {
   const alone = value.acceptors.length === 1 && value.acceptors[0] === storeId;
   return alone && value.forced !== undefined && value.primary === storeId;
 }

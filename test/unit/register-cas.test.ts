@@ -55,6 +55,28 @@ t.test('any one of three acceptors may be down, not two', async (t) => {
   await t.rejects(register.read(), { code: 'ERR_REGISTER_UNAVAILABLE' });
 });
 
+t.test('what is settled is read without a write; what is half done is settled first', async (t) => {
+  const cluster = new RegisterCluster(three);
+  const a = cluster.register('A0');
+  const first = firstConfig(three);
+  await a.swap(undefined, first);
+  const saves = (): number => cluster.machines.reduce((sum, { store }) => sum + store.saves, 0);
+  const before = saves();
+  cluster.down.add('W');
+  for (const site of ['A0', 'B0']) t.same(await cluster.register(site).read(), first);
+  t.equal(saves(), before);
+
+  // A swap that got to one acceptor only, before its proposer died.
+  const half = nextConfig(first);
+  const ballot = { round: 50, storeId: 'A0', bootId: 'gone' };
+  cluster.machine('B0').acceptor.prepare(groupId, ballot);
+  cluster.machine('B0').acceptor.accept(groupId, ballot, half);
+  t.same(await cluster.register('A0').read(), half, 'B0 is asked, so it counts');
+  cluster.down.clear();
+  cluster.down.add('B0');
+  t.same(await cluster.register('A0').read(), half, 'and from then on without B0 as well');
+});
+
 t.test('a swap is repeated until its outcome is known (R11)', async (t) => {
   const cluster = new RegisterCluster(three);
   const register = cluster.register('A0');

@@ -89,6 +89,8 @@ export class RegisterCluster {
     const { storeId } = target;
     return {
       storeId,
+      look: (group, asker) =>
+        this.#call(me, storeId, () => this.#acceptor(storeId).look(group, asker)),
       prepare: (group, ballot) =>
         this.#call(me, storeId, () => this.#acceptor(storeId).prepare(group, ballot)),
       accept: (group, ballot, value) =>

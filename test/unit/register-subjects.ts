@@ -72,6 +72,7 @@ function acceptorClient(target: Machine, client: string, faults: RegisterFaults)
   };
   return {
     storeId,
+    look: (group, asker) => call('read', () => acceptor.look(group, asker)),
     prepare: (group, ballot) => call('read', () => acceptor.prepare(group, ballot)),
     accept: (group, ballot, value) => call('write', () => acceptor.accept(group, ballot, value)),
   };
