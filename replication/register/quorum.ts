@@ -54,10 +54,10 @@ export function newestValue(promises: readonly PromiseAnswer[]): GroupConfig | u
 }
 
 /**
- * The value that is chosen, as far as these looks show it: a majority of the acceptors that it lists
- * has it at one ballot, and nobody has anything newer. Each of a later quorum's majorities meets
- * this one in an acceptor that had accepted nothing newer when it was looked at, so the value was
- * the newest at some moment of the look. (Where lists change, those that are added accept last.)
+ * The value that is chosen, as far as these looks show it: a majority of the acceptors that it
+ * lists has it at one ballot, and nobody has anything newer. A later majority meets this one in an
+ * acceptor that had accepted nothing newer when it was looked at, so the value was the newest at
+ * some moment of the look. (Where lists change, those that are added accept last.)
  */
 export function chosenValue(answers: readonly LookAnswer[]): GroupConfig | undefined {
   const seen = answers.filter((answer) => answer.kind === 'seen');
