@@ -8,6 +8,7 @@ import { parseAddress } from './config/address.ts';
 import type { Config } from './config/schema.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { allocatedBytes, metricsSnapshot } from './metrics-snapshot.ts';
+import { ClientAccess } from './nbd/client-access.ts';
 import type { ClientTls } from './nbd/connection-host.ts';
 import { NbdServer } from './nbd/server.ts';
 import {
@@ -85,6 +86,7 @@ function nbdServer(site: Site, logger: Logger): NbdServer {
   const { connectionsMax, requestsInFlightMax, bytesInFlightMax, replyQueueBytesMax } = nbd;
   return new NbdServer({
     exports: site.groups,
+    access: new ClientAccess(site.config.access ?? {}),
     limits: {
       connectionsMax,
       requestsInFlightMax,

@@ -273,6 +273,11 @@ function listen(
   });
 }
 
+export interface SecureAccepted {
+  readonly socket: Socket;
+  readonly names: readonly CertificateName[];
+}
+
 /**
  * Makes an accepted connection one of TLS, as its server; calls `done` once with the socket to use
  * in its place and the names of the client's certificate, or with why it is not taken.
@@ -281,7 +286,7 @@ export function secureAccepted(
   credentials: TlsCredentials,
   accepted: Socket,
   accepts: (names: readonly CertificateName[]) => boolean,
-  done: (result: Socket | Error) => void,
+  done: (result: SecureAccepted | Error) => void,
 ): void {
   // A server of its own, which never listens: it checks the client as those that do, and no other
   // connection's events can be taken for this one's.
@@ -296,7 +301,7 @@ export function secureAccepted(
     const certificate = socket.getPeerX509Certificate();
     const names = certificate === undefined ? [] : certificateNames(certificate);
     if (accepts(names)) {
-      done(socket);
+      done({ socket, names });
       return;
     }
     done(new Error(`its certificate is ${listed(names)}`));

@@ -41,11 +41,18 @@ export function siteWiring(config: Config, logger: Logger): Wiring {
 export function clientTls({ config, credentials }: ClientWiring): ClientTls | undefined {
   const { cluster, nbd } = config;
   if (credentials === undefined || nbd.tls === 'off') return undefined;
-  const accepts = (names: readonly CertificateName[]): boolean =>
-    names.some((name) => name.cluster === cluster && name.role === 'client');
+  const isClient = (name: CertificateName): boolean =>
+    name.cluster === cluster && name.role === 'client';
+  const nameOf = ({ name }: CertificateName): string => name;
+  const accepts = (names: readonly CertificateName[]): boolean => names.some(isClient);
   return {
     required: nbd.tls === 'required',
-    start: (socket, done) => secureAccepted(credentials, socket, accepts, done),
+    start: (socket, done) => {
+      secureAccepted(credentials, socket, accepts, (result) => {
+        if (result instanceof Error) done(result);
+        else done({ socket: result.socket, names: result.names.filter(isClient).map(nameOf) });
+      });
+    },
   };
 }
 

@@ -2,6 +2,7 @@
  * What must hold between keys of the configuration. Each rule says why, because whoever meets it
  * has just set a value that looked reasonable.
  */
+import { isAccessEntry } from '../nbd/client-access.ts';
 import { type Address, formatAddress, isLoopbackHost, parseAddress } from './address.ts';
 import { registerProblems } from './register-table.ts';
 import type { Config } from './schema.ts';
@@ -201,6 +202,17 @@ function pathProblems({ nbd }: Config): string[] {
   ];
 }
 
+function accessProblems({ access = {} }: Config): string[] {
+  return Object.entries(access).flatMap(([name, lists]) =>
+    [...lists.write, ...lists.read]
+      .filter((entry) => !isAccessEntry(entry))
+      .map(
+        (entry) =>
+          `access.${name} has "${entry}", which is neither "unix" nor an address, a network ("10.0.0.0/8") or the name of a certificate`,
+      ),
+  );
+}
+
 /** One sentence for each relation between keys that does not hold; empty when all do. */
 export function relationProblems(config: Config): string[] {
   return [
@@ -209,6 +221,7 @@ export function relationProblems(config: Config): string[] {
     ...timeProblems(config),
     ...sizeProblems(config),
     ...pathProblems(config),
+    ...accessProblems(config),
     ...registerProblems(config),
   ];
 }

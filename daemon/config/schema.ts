@@ -196,6 +196,15 @@ const nbd = table(
   'The NBD server.',
 );
 
+function accessList(description: string) {
+  return Type.Array(Type.String({ minLength: 1 }), {
+    default: [],
+    maxItems: 1024,
+    form: 'a list of "unix", addresses, networks ("10.0.0.0/8") and names of certificates',
+    description,
+  });
+}
+
 export const configSchema = table(
   {
     cluster: Type.String({
@@ -236,6 +245,22 @@ export const configSchema = table(
       'What clients see while a volume cannot serve.',
     ),
     nbd,
+    access: Type.Optional(
+      Type.Record(
+        Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' }),
+        table(
+          {
+            write: accessList('Clients that may read and write the volume NAME.'),
+            read: accessList('Clients that may read it: to them it is a read-only export.'),
+          },
+          'One volume.',
+        ),
+        {
+          form: 'the name of a volume',
+          description: 'Who may attach to a volume at this site; one without a table is open.',
+        },
+      ),
+    ),
     api: table(
       {
         listen: apiAddress('127.0.0.1:9617'),

@@ -1,6 +1,7 @@
 /** What a connection shares with the others of its server. */
 import type { Socket } from 'node:net';
 import type { ExportDirectory } from './block-device.ts';
+import type { ClientAccess } from './client-access.ts';
 import type { NbdLimits } from './limits.ts';
 import type { ArenaPool } from './reply-queue.ts';
 import type { RequestPool } from './request.ts';
@@ -27,6 +28,12 @@ export interface NbdCounters {
   dropped: number;
 }
 
+/** A connection that has become one of TLS, and the names of the client's certificate. */
+export interface SecureClient {
+  readonly socket: Socket;
+  readonly names: readonly string[];
+}
+
 /** TLS for the clients of one listener. */
 export interface ClientTls {
   /** Nothing but STARTTLS is answered before TLS; else a client may go on without. */
@@ -35,11 +42,12 @@ export interface ClientTls {
    * Makes an accepted connection one of TLS; calls `done` once with what to use in its place, or
    * with why the client is not taken.
    */
-  start(socket: Socket, done: (result: Socket | Error) => void): void;
+  start(socket: Socket, done: (result: SecureClient | Error) => void): void;
 }
 
 export interface ConnectionHost {
   readonly exports: ExportDirectory;
+  readonly access: ClientAccess;
   readonly limits: NbdLimits;
   readonly logger: NbdLogger;
   readonly requests: RequestPool;

@@ -9,6 +9,7 @@
 import type { Socket } from 'node:net';
 import { adoptSocket } from '../system-socket.ts';
 import type { BlockDevice } from './block-device.ts';
+import { ClientExports } from './client-access.ts';
 import type { ClientTls, ConnectionHost } from './connection-host.ts';
 import { type NegotiatedExport, Negotiation, type NegotiationHost } from './negotiation.ts';
 import { Transmission } from './transmission.ts';
@@ -26,6 +27,8 @@ export class Connection {
   #socket: Socket;
   readonly #tls: ClientTls | undefined;
   #tlsActive = false;
+  /** Of the client's certificate. */
+  #names: readonly string[] = [];
   readonly #client: string;
   readonly #onClosed: (connection: Connection) => void;
   #phase: Phase;
@@ -40,6 +43,8 @@ export class Connection {
     host: ConnectionHost;
     accepted: Socket;
     client: string;
+    /** Undefined on a Unix socket. */
+    address?: string | undefined;
     /** Undefined: this listener has none. */
     tls?: ClientTls | undefined;
     onClosed: (connection: Connection) => void;
@@ -51,7 +56,10 @@ export class Connection {
     this.#tls = options.tls;
     const tlsState = (): NegotiationHost['tls'] => this.#tlsState();
     const negotiation = new Negotiation({
-      exports: host.exports,
+      exports: new ClientExports(host.exports, host.access, () => ({
+        address: options.address,
+        names: this.#names,
+      })),
       limits: host.limits,
       get closing() {
         return host.closing;
@@ -177,17 +185,19 @@ export class Connection {
     this.#socket.off('close', this.#onClose);
     this.#tls?.start(this.#socket, (result) => {
       if (this.#phase.kind !== 'negotiating') {
-        if (!(result instanceof Error)) result.destroy();
+        if (!(result instanceof Error)) result.socket.destroy();
         return;
       }
       if (result instanceof Error) {
         this.drop(`TLS failed: ${result.message}`);
         return;
       }
-      this.#socket = result;
+      const { socket, names } = result;
+      this.#socket = socket;
+      this.#names = names;
       this.#tlsActive = true;
-      this.#listenTo(result);
-      result.on('data', (chunk: Buffer) => this.receive(chunk));
+      this.#listenTo(socket);
+      socket.on('data', (chunk: Buffer) => this.receive(chunk));
     });
   }
 
@@ -205,7 +215,12 @@ export class Connection {
     this.#device = negotiated.device;
     negotiated.device.attached();
     this.#host.logger.info(
-      { client: this.#client, volume: negotiated.device.name },
+      {
+        client: this.#client,
+        names: this.#names,
+        volume: negotiated.device.name,
+        readOnly: negotiated.device.readOnly,
+      },
       'NBD client attached',
     );
   }

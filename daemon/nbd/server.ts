@@ -6,6 +6,7 @@ import { chmodSync } from 'node:fs';
 import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { CasemateError } from '../errors.ts';
 import type { ExportDirectory } from './block-device.ts';
+import { ClientAccess } from './client-access.ts';
 import { Connection } from './connection.ts';
 import type { ClientTls, ConnectionHost, NbdCounters, NbdLogger } from './connection-host.ts';
 import { type NbdLimits, nbdLimits } from './limits.ts';
@@ -17,6 +18,8 @@ import { claimSocketPath } from './unix-socket-path.ts';
 
 export interface NbdServerOptions {
   readonly exports: ExportDirectory;
+  /** Who may attach to what; everybody to everything if absent. */
+  readonly access?: ClientAccess;
   readonly limits?: Partial<NbdLimits>;
   readonly logger?: NbdLogger;
   /** The clock of `BlockRequest.receivedAtMs`: monotonic milliseconds. */
@@ -59,6 +62,7 @@ export class NbdServer {
     const isClosing = (): boolean => this.#closing;
     this.#host = {
       exports: options.exports,
+      access: options.access ?? new ClientAccess({}),
       limits,
       logger: options.logger ?? silent,
       requests: new RequestPool(pooledRequestsMax),
@@ -179,6 +183,7 @@ export class NbdServer {
       host: this.#host,
       accepted,
       client,
+      address: accepted.remoteAddress,
       tls,
       onClosed: this.#onClosed,
     });

@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { type AccessLists, ClientAccess } from '../../daemon/nbd/client-access.ts';
 import { NbdServer } from '../../daemon/nbd/server.ts';
 import { TlsCredentials } from '../../daemon/system-tls.ts';
 import { clientTls } from '../../daemon/tls-wiring.ts';
@@ -12,7 +13,11 @@ import { run } from '../support/run-command.ts';
 import { scratchDirectory } from '../support/scratch-directory.ts';
 
 /** A server of a volume "vol" of 8 MiB over TCP, and directories of certificates for clients. */
-async function setUp(t: Test, tls: 'required' | 'offered') {
+async function setUp(
+  t: Test,
+  tls: 'required' | 'offered',
+  lists: Partial<AccessLists> = { write: ['127.0.0.1'] },
+) {
   const directory = scratchDirectory(t);
   const home = join(directory, 'home');
   await makePki(home, 'test', { 'lux-1': 'site', 'vm-1': 'client' });
@@ -24,6 +29,7 @@ async function setUp(t: Test, tls: 'required' | 'offered') {
   const reasons: string[] = [];
   const server = new NbdServer({
     exports: memoryExports(device),
+    access: new ClientAccess({ vol: { write: [], read: [], ...lists } }),
     logger: { info: () => undefined, warn: (values) => reasons.push(JSON.stringify(values)) },
     nowMs: () => performance.now(),
   });
@@ -104,6 +110,61 @@ t.test('offered: with or without TLS, but never with a wrong certificate', async
   const secure = await run('nbdinfo', [uri(clientDirectory(home, 'vm-1'))]);
   t.match(secure.stdout, /with TLS/, secure.stderr);
   t.not((await run('nbdinfo', [uri(clientDirectory(foreign, 'vm-1'))])).code, 0);
+});
+
+t.test(
+  'who is on the lists of a volume attaches, or reads only; to others it is not there',
+  async (t) => {
+    const { directory, home, device, port, clientDirectory, uri } = await setUp(t, 'offered', {
+      write: ['vm-1'],
+      read: ['vm-2', '192.0.2.0/24', 'unix'],
+    });
+    for (const name of ['vm-2', 'vm-3']) {
+      await pki('issue', '--dir', home, '--cluster', 'test', '--client', name);
+    }
+    const [writer, reader, other] = ['vm-1', 'vm-2', 'vm-3'].map((name) => {
+      return uri(clientDirectory(home, name));
+    });
+    t.match((await run('nbdinfo', [`${writer}`])).stdout, /is_read_only: false/);
+    t.match((await run('nbdinfo', [`${reader}`])).stdout, /is_read_only: true/);
+    for (const stranger of [`${other}`, `nbd://127.0.0.1:${port}/vol`]) {
+      const refused = await run('nbdinfo', [stranger]);
+      t.not(refused.code, 0);
+      t.notMatch(refused.stdout, 'export-size');
+      const listed = await run('nbdinfo', ['--list', stranger.replace('/vol', '/')]);
+      t.notMatch(listed.stdout, 'export="vol"', 'it is not listed either');
+    }
+    const image = join(directory, 'image');
+    writeFileSync(image, Buffer.alloc(8 * 1024 * 1024, 'not for readers'));
+    t.not((await run('nbdcopy', [image, `${reader}`])).code, 0, 'a reader writes nothing');
+    const socketPath = join(directory, 'nbd.sock');
+    const server = new NbdServer({
+      exports: memoryExports(device),
+      access: new ClientAccess({ vol: { write: ['10.0.0.0/8'], read: ['unix'] } }),
+      nowMs: () => performance.now(),
+    });
+    t.teardown(() => server.close({ graceMs: 0 }));
+    await server.listenUnix(socketPath);
+    const info = await run('nbdinfo', [`nbd+unix:///vol?socket=${socketPath}`]);
+    t.match(info.stdout, /is_read_only: true/, 'the Unix socket has an entry of its own');
+  },
+);
+
+t.test('networks are matched by their bits, in both families', async (t) => {
+  const access = new ClientAccess({
+    vol: { write: ['10.1.0.0/16', '2001:db8::/32'], read: ['127.0.0.1'] },
+  });
+  const of = (address: string | undefined, ...names: string[]) =>
+    access.of('vol', { address, names });
+  t.equal(of('10.1.255.1'), 'write');
+  t.equal(of('::ffff:10.1.0.1'), 'write', 'a socket for both families shows it so');
+  t.equal(of('10.2.0.1'), 'none');
+  t.equal(of('2001:db8:1::1'), 'write');
+  t.equal(of('2001:db9::1'), 'none');
+  t.equal(of('127.0.0.1'), 'read');
+  t.equal(of(undefined), 'none', 'a Unix socket');
+  t.equal(of('192.0.2.1', '127.0.0.1'), 'none', 'a name is no address');
+  t.equal(access.of('other', { address: undefined, names: [] }), 'write', 'no lists: open');
 });
 
 t.test('what is sent behind STARTTLS in plain text ends the connection', async (t) => {

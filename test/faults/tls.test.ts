@@ -1,5 +1,5 @@
 /** A real pair with a witness over TLS: it works whole, and certificates change while it runs. */
-import { copyFileSync, mkdirSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { issueExpired, makePki, pki, tlsFiles, tlsLines } from '../support/certificates.ts';
@@ -38,6 +38,14 @@ t.test(
     // A standby passes reads on to the primary: over TLS too.
     await runOk('qemu-io', ['-f', 'raw', '-c', 'read -P 7 1M 8M', b.unixUri('vm')]);
     await pair.settled('vm');
+    t.equal(statSync(a.socketPath).mode & 0o777, 0o660);
+    t.equal(statSync(a.dataDirectory).mode & 0o777, 0o700);
+    const entries = readdirSync(a.dataDirectory, { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile());
+    t.ok(files.length > 4);
+    for (const { parentPath, name } of files) {
+      t.equal(statSync(join(parentPath, name)).mode & 0o777, 0o600, `${name} is its owner's only`);
+    }
 
     const ends = async (): Promise<number> => {
       const status = await a.status();
