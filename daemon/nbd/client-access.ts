@@ -90,18 +90,29 @@ export class ClientExports implements ExportDirectory {
   readonly #all: ExportDirectory;
   readonly #access: ClientAccess;
   readonly #client: () => ClientIdentity;
+  readonly #refused: (exportName: string) => void;
   /** One for each, so that an export is the same whenever this client asks for it. */
   readonly #readOnly = new Map<BlockDevice, BlockDevice>();
 
-  constructor(all: ExportDirectory, access: ClientAccess, client: () => ClientIdentity) {
-    this.#all = all;
-    this.#access = access;
-    this.#client = client;
+  /** `refused` hears of an export that was asked for by name, and is not for this client. */
+  constructor(options: {
+    readonly all: ExportDirectory;
+    readonly access: ClientAccess;
+    readonly client: () => ClientIdentity;
+    readonly refused: (exportName: string) => void;
+  }) {
+    this.#all = options.all;
+    this.#access = options.access;
+    this.#client = options.client;
+    this.#refused = options.refused;
   }
 
   find(name: string): BlockDevice | undefined {
     const device = this.#all.find(name);
-    return device === undefined ? undefined : this.#view(device);
+    if (device === undefined) return undefined;
+    const view = this.#view(device);
+    if (view === undefined) this.#refused(device.name);
+    return view;
   }
 
   list(): readonly BlockDevice[] {

@@ -56,10 +56,15 @@ export class Connection {
     this.#tls = options.tls;
     const tlsState = (): NegotiationHost['tls'] => this.#tlsState();
     const negotiation = new Negotiation({
-      exports: new ClientExports(host.exports, host.access, () => ({
-        address: options.address,
-        names: this.#names,
-      })),
+      exports: new ClientExports({
+        all: host.exports,
+        access: host.access,
+        client: () => ({ address: options.address, names: this.#names }),
+        refused: (volume) => {
+          const values = { client: options.client, names: this.#names, volume };
+          host.logger.warn(values, 'NBD client refused: it is not on the lists of the volume');
+        },
+      }),
       limits: host.limits,
       get closing() {
         return host.closing;
