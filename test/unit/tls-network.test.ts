@@ -109,6 +109,24 @@ t.test('without TLS nothing is answered', async (t) => {
   t.equal(streams.length, 0);
 });
 
+t.test('who never finishes the handshake gives way, and keeps nobody out', async (t) => {
+  const { address, streams } = await serve(t);
+  const port = parseAddress(address)?.port ?? 0;
+  const idle = Array.from({ length: 70 }, () => connectPlain({ host: '127.0.0.1', port }));
+  t.teardown(() => {
+    for (const socket of idle) socket.destroy();
+  });
+  const ended = idle.slice(0, 6).map((socket) => {
+    socket.on('error', () => undefined);
+    socket.resume();
+    return once(socket, 'close');
+  });
+  await Promise.all(ended);
+  t.equal(idle.filter(({ closed }) => closed).length, 6, 'the oldest, beyond 64');
+  t.equal(await received(address, keyPair(tlsFiles(home, 'lux-2'))), 'hello');
+  t.equal(streams.length, 1);
+});
+
 /** What dialing lux-1, which shows these files, gives to lux-2. */
 function dialed(address: string, wanted: CertificateName): Promise<Stream | Error> {
   const credentials = new TlsCredentials(tlsFiles(home, 'lux-2'), [lux2]);
