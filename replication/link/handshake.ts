@@ -152,11 +152,13 @@ export class Handshake {
     if (this.#state.kind !== 'awaiting-greeting') throw new LinkFormatError('a second greeting');
     const { role, purpose, stream } = this.#options;
     if (version !== protocolVersion) {
+      const own = this.#rules.own.siteName;
+      const older = version > protocolVersion ? own : stream.remoteAddress;
       this.#refuse({
         code: 'protocol-version',
         text:
-          `protocol version differs: ${this.#rules.own.siteName} speaks version ${protocolVersion}, ` +
-          `${stream.remoteAddress} speaks version ${version}`,
+          `protocol version differs: ${own} speaks version ${protocolVersion}, ` +
+          `${stream.remoteAddress} speaks version ${version}; upgrade ${older} first`,
       });
       return;
     }

@@ -90,20 +90,30 @@ t.test('the same refusal again and again is told once', async (t) => {
   await pair.close();
 });
 
-t.test('another protocol version is refused by an error that names both versions', async (t) => {
-  const site = makeSite('lux-2', 'lux-1');
-  await site.link.start();
-  const raw = dialRaw(site);
-  raw.send(encodeGreeting(77, greetingFor(site, 'control')));
-  await raw.until(() => raw.closed);
-  const reason = refusalIn(raw.packets);
-  t.equal(reason?.code, 'protocol-version');
-  t.match(reason?.text, `version ${protocolVersion},`);
-  t.match(reason?.text, 'version 77');
-  const told = await site.handler.first('down');
-  t.match(told.reason.text, 'version 77');
-  await site.link.close();
-});
+const otherVersions = [
+  { version: protocolVersion + 76, older: /upgrade lux-2 first/ },
+  { version: protocolVersion - 1, older: /upgrade \S+ first/ },
+];
+
+for (const { version, older } of otherVersions) {
+  t.test(`a site that speaks version ${version} is told both, and which to upgrade`, async (t) => {
+    const site = makeSite('lux-2', 'lux-1');
+    await site.link.start();
+    const raw = dialRaw(site);
+    raw.send(encodeGreeting(version, greetingFor(site, 'control')));
+    await raw.until(() => raw.closed);
+    const reason = refusalIn(raw.packets);
+    t.equal(reason?.code, 'protocol-version');
+    t.match(reason?.text, `version ${protocolVersion},`);
+    t.match(reason?.text, `version ${version}`);
+    t.match(reason?.text, older);
+    const names = (reason?.text ?? '').includes('upgrade lux-2 first');
+    t.equal(names, version > protocolVersion, 'the older one');
+    const told = await site.handler.first('down');
+    t.match(told.reason.text, `version ${version}`);
+    await site.link.close();
+  });
+}
 
 t.test('data before control is refused, so both are of one life of the peer', async (t) => {
   const site = makeSite('lux-2', 'lux-1');
