@@ -68,6 +68,8 @@ async function fill(options: CopyOptions, batch: ExtentBatch, store: VolumeStore
   await store.replaceBlocks(async () => {
     const asked: AskedExtent[] = [];
     for (const extent of batch.extents) asked.push(await askedExtent(store, extent));
+    // As of the question: what is committed after it is not applied before the answer is written.
+    const applied = options.committedThrough();
     const answer = await options.site.ask('resyncExtents', {
       groupId: options.groupId,
       volume: batch.volume,
@@ -80,7 +82,6 @@ async function fill(options: CopyOptions, batch: ExtentBatch, store: VolumeStore
       extents: asked,
     });
     if (answer.extents.length !== asked.length) throw badAnswer('it has other extents');
-    const applied = options.committedThrough();
     if (answer.upTo < applied) throw badAnswer(`it ends at ${answer.upTo}, ${applied} is here`);
     filled = { asked, answer };
     return asked.flatMap((one, place) => recordsOf(batch.volume, one, answer.extents[place]));

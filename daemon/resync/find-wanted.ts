@@ -2,11 +2,14 @@
  * Which extents a resync has to get, by what the source knows: those that have changed since the
  * base, or else all that are allocated here or there, for what is a hole there must become one.
  */
+import { extentSizeBytes } from '../../replication/resync/dirty-map.ts';
+import { blockSizeBytes } from '../../wal/checksum.ts';
 import type { GroupId } from '../../wal/frame.ts';
 import { SparseSet } from '../../wal/sparse-set.ts';
 import type { GroupVolumes } from '../volume/group-volumes.ts';
 import type { BulkCall, BulkCallResult } from './bulk-calls.ts';
 import { allocatedExtents } from './extents.ts';
+import type { StageFiles } from './stage-files.ts';
 import type { WantedExtents } from './wanted-extents.ts';
 
 export interface FindWantedOptions {
@@ -14,12 +17,14 @@ export interface FindWantedOptions {
   readonly source: BulkCallResult<'resyncVolumes'>;
   readonly full: boolean;
   readonly ask: BulkCall;
+  /** A stage that is given up for this resync: the data files differ from what is open now. */
+  readonly staged: StageFiles | undefined;
 }
 
 /** Puts them into `wanted`. Rejects if the source can't be asked. */
 export async function findWanted(
   wanted: WantedExtents,
-  { group, source, full, ask }: FindWantedOptions,
+  { group, source, full, ask, staged }: FindWantedOptions,
 ): Promise<void> {
   for (const { volume, removed, sizeBytes } of source.volumes) {
     if (removed) continue;
@@ -33,6 +38,18 @@ export async function findWanted(
     }
     const own = group.volumes.byNumber(volume);
     if (full && own !== undefined) wanted.want(volume, await allocatedExtents(own.store));
+    // Where the stage has a hole the data file below it need not have one.
+    if (staged !== undefined) wanted.want(volume, extentsOf(staged.stagedBlocks(volume)));
     wanted.limit(volume, sizeBytes);
   }
+}
+
+/** The extents that have any of these blocks. */
+function extentsOf(blocks: SparseSet): SparseSet {
+  const extents = new SparseSet();
+  const blocksPerExtent = extentSizeBytes / blockSizeBytes;
+  for (const { first, end } of blocks.runs()) {
+    extents.add(Math.floor(first / blocksPerExtent), Math.ceil(end / blocksPerExtent));
+  }
+  return extents;
 }

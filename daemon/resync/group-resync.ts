@@ -256,6 +256,7 @@ export class GroupResync {
       source,
       full,
       ask: this.#context.resync.ask,
+      staged: this.#stage?.files,
     });
     if (group.closed) return;
     const isBlank = [...group.volumes.all].length === 0;
