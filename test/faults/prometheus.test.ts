@@ -15,6 +15,20 @@ const rules = readFileSync(
 /** The same alerts, without the patience that they have with a real pair. */
 const impatientRules = rules.replace(/\bfor: \w+/g, 'for: 0s');
 
+const dashboard = readFileSync(
+  fileURLToPath(new URL('../../../deploy/grafana/casemate.json', import.meta.url)),
+  'utf8',
+);
+/** What the panels ask, as Grafana would ask it for all daemons. */
+const questions = [...dashboard.matchAll(/"expr": (".*")/g)].map(([, expr = '""']) =>
+  String(JSON.parse(expr))
+    .replaceAll('$__rate_interval', '1m')
+    .replaceAll('$__range', '1m')
+    .replaceAll('$instance', '.*'),
+);
+/** A pair that is well has no resync; nothing was started while it was watched. */
+const mayBeEmpty = /resync|changes/;
+
 const hostOf = (url: string): string => new URL(url).host;
 
 t.test('a pair that is well raises no alert; each loss raises its own', async (t) => {
@@ -49,6 +63,12 @@ t.test('a pair that is well raises no alert; each loss raises its own', async (t
     'what a client wrote is counted',
   );
   await alerts('a pair that is well is quiet', []);
+  t.ok(questions.length > 25);
+  for (const question of questions.filter((each) => !mayBeEmpty.test(each))) {
+    // A rate needs a second look.
+    const hasAnswer = async (): Promise<boolean> => (await prometheus.query(question)).length > 0;
+    await pollUntil(`the dashboard's ${question} has an answer`, hasAnswer, 20_000);
+  }
 
   await pair.witness.signal('SIGKILL');
   const noWitness = [
