@@ -36,6 +36,8 @@ const entryPoints = [
   'bench/main.ts',
   'test/run-tests.ts',
   'test/simulation/sites/simulate.ts',
+  'test/simulation/sites/mutate.ts',
+  'test/simulation/sites/mutation-hooks.ts',
 ];
 
 const folderOf = (path: string): string => path.slice(0, path.indexOf('/'));

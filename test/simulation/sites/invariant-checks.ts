@@ -78,7 +78,7 @@ export class InvariantChecks {
     if (this.rotten) return;
     for (const member of view.config.inSync) {
       const durable = seen.durable.get(member) ?? 0;
-      if (view.takesReads && view.commit > durable) {
+      if (view.commit > durable) {
         const text = `${where} has committed ${view.commit}, ${member} has only ${durable}`;
         throw new Violation('I1', text);
       }

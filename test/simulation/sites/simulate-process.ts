@@ -7,13 +7,18 @@ import { fileURLToPath } from 'node:url';
 
 const program = fileURLToPath(new URL('./simulate.js', import.meta.url));
 
-/** Runs it with these arguments (and options of node); gives what it printed. */
+/** Runs it with these arguments (options of node, a mutation); gives what it printed. */
 export function simulate(
   args: readonly string[],
   execArgv: readonly string[] = ['--enable-source-maps'],
+  mutation?: string,
 ): Promise<{ readonly failed: boolean; readonly text: string }> {
   return new Promise((resolve, reject) => {
-    const child = fork(program, [...args], { execArgv: [...execArgv], stdio: 'pipe' });
+    const child = fork(program, [...args], {
+      execArgv: [...execArgv],
+      stdio: 'pipe',
+      env: { ...process.env, CASEMATE_MUTATION: mutation },
+    });
     let text = '';
     const add = (chunk: Buffer): void => {
       text += chunk.toString();

@@ -1,7 +1,8 @@
 /**
  * The simulator as a program: `npm run simulate -- --seed N` runs one seed and tells what happened,
  * `--seeds N` runs N seeds on all cores (`--from M`: the first one), and ends at the first that
- * fails, with the shortest trace that shows it.
+ * fails, with the shortest trace that shows it (`--whole`: without looking for a shorter one;
+ * `--keep-going`: counts on).
  */
 import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -32,8 +33,9 @@ async function runMany(options: {
   seeds: number;
   step: number;
   keepGoing: boolean;
+  whole: boolean;
 }): Promise<boolean> {
-  const { from, seeds, step, keepGoing } = options;
+  const { from, seeds, step, keepGoing, whole } = options;
   const tally = newTally();
   let fine = true;
   for (let seed = from; seed < from + seeds; seed += step) {
@@ -43,7 +45,7 @@ async function runMany(options: {
       fine = false;
       say(`seed ${seed} fails: ${result.violation.message.split('\n')[0]}`);
       if (!keepGoing) {
-        await runOne(seed, true);
+        if (!whole) await runOne(seed, true);
         break;
       }
     }
@@ -94,6 +96,7 @@ if (values.seed !== undefined) {
       seeds: Number(values.seeds) - Number(values.core ?? 0),
       step: cores,
       keepGoing: values['keep-going'],
+      whole: values.whole,
     });
   }
 }

@@ -110,8 +110,9 @@ export class SiteWorld implements World {
       if (!this.checks.forced) this.clients.check();
       this.#checkErrors();
     } catch (error) {
-      if (!(error instanceof Violation)) throw error;
-      this.#violation ??= error;
+      // An error that nobody caught would have ended the process.
+      const words = wordsOf(error);
+      this.#violation ??= error instanceof Violation ? error : new Violation('assertion', words);
     } finally {
       for (const machine of this.machines.values()) machine.crash('kill');
       this.witness?.crash('kill');
