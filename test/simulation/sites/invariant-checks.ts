@@ -21,6 +21,8 @@ interface SeenGroup {
 export class InvariantChecks {
   /** After a forced promotion there are two histories, and the sites say so. */
   forced = false;
+  /** A copy was resynced: what its clients wrote before cannot be found in its log (R37). */
+  resynced = false;
   /** Bits have rotted, or a store has lied: what was claimed may be gone. */
   rotten = false;
   readonly #groups = new Map<string, SeenGroup>();
@@ -62,7 +64,11 @@ export class InvariantChecks {
       throw new Violation('I1', text);
     }
     seen.durable.set(storeId, view.durable);
-    if (group.volumes.appliedThrough > Math.max(view.commit, group.counters.checkpoint.sequence)) {
+    // A stage takes the place of the data files as a whole, just before the core hears of it (R26).
+    const settled = view.peer.kind !== 'resyncing';
+    if (!settled) this.resynced = true;
+    const committed = Math.max(view.commit, group.counters.checkpoint.sequence);
+    if (settled && group.volumes.appliedThrough > committed) {
       throw new Violation('I3', `${where} has applied what is not committed`);
     }
     if (site.failure !== undefined && (group.mayRead() || view.takesWrites)) {

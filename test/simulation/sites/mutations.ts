@@ -76,7 +76,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'daemon/volume/group-appender.js',
-        find: "this.#ready.push({ kind: 'cut', groupId: this.groupId, to });",
+        find:
+          'this.#epochStart = undefined;\n        ' +
+          "this.#ready.push({ kind: 'cut', groupId: this.groupId, to });",
         replace: '',
       },
     ],

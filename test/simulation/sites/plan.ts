@@ -103,7 +103,7 @@ export function makePlan(seed: number, random: SeededRandom): Plan {
   const witness = random.chance(0.6);
   const volumes = makeVolumes(random);
   const actions: Action[] = [];
-  const requestsPerSecond = random.pick([5, 15, 40]);
+  const requestsPerSecond = random.pick([5, 15, 15, 40, 40, 120]);
   const requests = Math.floor((requestsPerSecond * durationMs) / 1000);
   const home = random.pick(siteNames);
   const readShare = random.pick([0.2, 0.5, 0.7]);
@@ -126,7 +126,7 @@ export function makePlan(seed: number, random: SeededRandom): Plan {
     seed,
     volumes,
     checkpointMs: random.pick([150, 600, 3000]),
-    logSegments: random.pick([4, 6, 12]),
+    logSegments: random.pick([3, 4, 6, 12]),
     durationMs,
     witness,
     clockRates: { 'lux-1': 1, 'lux-2': 1 },

@@ -10,6 +10,8 @@ export interface Tally {
   seeds: number;
   events: number;
   answered: number;
+  /** Seeds with a resync. */
+  resynced: number;
   simulatedMs: number;
   readonly faults: Map<ActionKind, number>;
   readonly excuses: Map<string, number>;
@@ -20,6 +22,7 @@ export function newTally(): Tally {
     seeds: 0,
     events: 0,
     answered: 0,
+    resynced: 0,
     simulatedMs: 0,
     faults: new Map(),
     excuses: new Map(),
@@ -30,6 +33,7 @@ export function addToTally(tally: Tally, result: RunResult): void {
   tally.seeds += 1;
   tally.events += result.events;
   tally.answered += result.answered;
+  tally.resynced += result.resynced ? 1 : 0;
   tally.simulatedMs += result.simulatedMs;
   for (const [kind, count] of result.faults) {
     tally.faults.set(kind, (tally.faults.get(kind) ?? 0) + count);
@@ -43,6 +47,7 @@ export function tallyText(tally: Tally): string {
     [...counts].map(([name, count]) => `${name} ${count}`).join(', ');
   return [
     `${tally.seeds} seeds, ${tally.events} events, ${tally.answered} answers, ` +
+      `${tally.resynced} with a resync, ` +
       `${Math.round(tally.simulatedMs / 1000)} simulated seconds`,
     `what happened: ${listed(tally.faults)}`,
     ...(tally.excuses.size === 0 ? [] : [`could not be in sync: ${listed(tally.excuses)}`]),

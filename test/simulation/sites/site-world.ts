@@ -33,6 +33,7 @@ export interface RunResult {
   readonly events: number;
   readonly simulatedMs: number;
   readonly answered: number;
+  readonly resynced: boolean;
   readonly faults: ReadonlyMap<ActionKind, number>;
   /** What happened, for a person. */
   readonly notes: readonly string[];
@@ -124,6 +125,7 @@ export class SiteWorld implements World {
       events: this.#events,
       simulatedMs: this.time.nowMs,
       answered: this.clients.answered,
+      resynced: this.checks.resynced,
       faults: this.faults,
       notes: this.#notes,
       fingerprint: `${this.#events}-${this.#fingerprint.toString(16)}`,
@@ -172,6 +174,7 @@ export class SiteWorld implements World {
     const [first] = this.clients.errors;
     const explained = ['stop', 'disk-error', 'rot', 'force'] as const;
     if (first === undefined || explained.some((kind) => this.faults.has(kind))) return;
+    if (this.checks.resynced && !first.startsWith('read')) return;
     throw new Violation('errors', `a client got an error without a reason: ${first}`);
   }
 
