@@ -11,6 +11,8 @@ import type { World } from './world.ts';
 /** Reconnecting, rejoining after back-offs, and everything that the plan had started. */
 const convergeMsMax = 90_000;
 const restartMs = 500;
+/** A fault that has made it impossible shows within so long. */
+const excuseMs = 8000;
 
 /** Ends all faults and waits; gives why it can't be, if a fault is to blame. */
 export async function awaitConvergence(world: World): Promise<string | undefined> {
@@ -30,7 +32,7 @@ export async function awaitConvergence(world: World): Promise<string | undefined
     const there = await world.until(() => isConverged(world) || hasFailed(world), 1000);
     excuse = excuseOf(world);
     if (there && isConverged(world)) return undefined;
-    if (excuse !== undefined && world.time.nowMs > endMs - convergeMsMax + 20_000) return excuse;
+    if (excuse !== undefined && world.time.nowMs > endMs - convergeMsMax + excuseMs) return excuse;
     restartFailed(world);
   }
   if (excuse !== undefined) return excuse;
@@ -123,6 +125,11 @@ function excuseOf(world: World): string | undefined {
     if (rotten && site === undefined && startProblem !== undefined) return 'log-unreadable';
     const events = site?.events({ limit: 100 }) ?? [];
     if (rotten && events.some(({ code }) => code === 'catch-up-interrupted')) return 'log-damaged';
+    // Records of a group that has to wait hold the oldest part of the log while another group fills
+    // the rest: then its first record of a new epoch has no place either.
+    if (site?.log.stats().waitsForRoom === true && site.groups.catalog().length > 1) {
+      return 'log-full';
+    }
     for (const group of site?.groups.all ?? []) {
       const { waitReason, peer } = group.view;
       if (rotten && waitReason?.code === 'damaged') return 'damaged';

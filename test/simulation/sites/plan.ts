@@ -126,7 +126,7 @@ export function makePlan(seed: number, random: SeededRandom): Plan {
     seed,
     volumes,
     checkpointMs: random.pick([150, 600, 3000]),
-    logSegments: random.pick([3, 4, 6, 12]),
+    logSegments: random.pick([4, 4, 6, 12]),
     durationMs,
     witness,
     clockRates: { 'lux-1': 1, 'lux-2': 1 },

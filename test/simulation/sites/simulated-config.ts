@@ -74,12 +74,16 @@ export function simulatedConfig(name: SiteName, options: SimulatedConfigOptions)
   );
   // Below what the file may say: a frame of these small volumes fits into a segment.
   const segmentBytes = 128 * 1024;
+  const sizeBytes = options.logSegments * segmentBytes;
   return {
     ...config,
+    // The relations between these are those that a file is checked for.
+    replication: { ...config.replication, inFlightBytesMax: sizeBytes / 4 },
+    volumes: { ...config.volumes, applyBacklogBytesMax: sizeBytes / 2 },
     log: {
       ...config.log,
       segmentBytes,
-      sizeBytes: options.logSegments * segmentBytes,
+      sizeBytes,
       commitBytesMax: 32 * 1024,
       checkpointBytes: 2 * segmentBytes,
     },
