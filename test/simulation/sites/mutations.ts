@@ -60,7 +60,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'applies-before-commit',
-    from: 27,
+    from: 84,
     breaks: 'R18: the secondary applies what is durable, committed or not',
     edits: [
       {
@@ -72,6 +72,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'cut-not-kept',
+    from: 88,
     breaks: 'R29: the cut of a tail is not written to the log',
     edits: [
       {
@@ -85,6 +86,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'no-cut',
+    from: 88,
     breaks: 'R22: the joining site keeps its tail',
     edits: [
       {
@@ -123,7 +125,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'serves-before-epoch-start',
-    from: 20,
+    from: 66,
     breaks: 'R15: serves before its epoch start is committed',
     edits: [
       {
