@@ -5,6 +5,7 @@ import type { Command } from './command.ts';
 import { demoCommand, runCommand, witnessCommand } from './daemon-commands.ts';
 import { errorText, exitCodeOf, usageError } from './errors.ts';
 import { type ExitCode, exitCodes, exitCodesHelp } from './exit-codes.ts';
+import { initCommand } from './init-command.ts';
 import {
   pkiInitCommand,
   pkiIssueCommand,
@@ -26,6 +27,7 @@ export const commands: readonly Command[] = [
   runCommand,
   witnessCommand,
   demoCommand,
+  initCommand,
   statusCommand,
   whyCommand,
   eventsCommand,

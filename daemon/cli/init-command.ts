@@ -1,0 +1,169 @@
+/** `casemate init`: writes the configuration of a new pair and its witness, from flags or answers. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { parseConfig } from '../config/parse.ts';
+import { CasemateError } from '../errors.ts';
+import { parseWitnessConfig } from '../witness/witness-config.ts';
+import { type Command, readArguments } from './command.ts';
+import { usageError } from './errors.ts';
+import { exitCodes } from './exit-codes.ts';
+import {
+  type ConfigFile,
+  configFiles,
+  type Machine,
+  type NewPair,
+  parseMachine,
+  replicationPort,
+  witnessPort,
+} from './initial-config.ts';
+import type { Terminal } from './terminal.ts';
+
+const standardDirectory = 'casemate-config';
+const standardLogSize = '4GiB';
+const hint = '`casemate init --help` shows how it is used.';
+const machineForm = 'NAME=HOST or NAME=HOST:PORT, such as lux-1=10.20.0.1';
+
+const options = {
+  cluster: { type: 'string' },
+  site: { type: 'string', multiple: true },
+  witness: { type: 'string' },
+  'no-witness': { type: 'boolean' },
+  'log-size': { type: 'string' },
+  tls: { type: 'boolean' },
+  dir: { type: 'string' },
+} as const;
+
+export const initCommand: Command = {
+  name: 'init',
+  summary: 'write the configuration of a new pair and its witness',
+  help: `Usage: casemate init [--cluster NAME] [--site NAME=HOST --site NAME=HOST]
+                     [--witness NAME=HOST | --no-witness] [--log-size SIZE] [--tls] [--dir DIR]
+
+Writes the configuration files of both sites and of the witness, each checked as the daemon would,
+and says where they go. Asks for what is not given, if there is a terminal. Never writes over a
+file.
+
+  --cluster NAME       name of the pair
+  --site NAME=HOST     a site and the address at which the other one reaches it; twice
+                       (NAME=HOST:PORT for another port than ${replicationPort})
+  --witness NAME=HOST  the witness, on a third machine (port ${witnessPort} if there is none)
+  --no-witness         without one: I/O waits while a site is away
+  --log-size SIZE      size of each write-ahead log (default: ${standardLogSize})
+  --tls                use the certificates that \`casemate pki\` makes
+  --dir DIR            where the files are written (default: ${standardDirectory})
+
+Examples:
+  casemate init
+  casemate init --cluster lux --site lux-1=10.20.0.1 --site lux-2=10.20.0.2 --witness lux-w=10.30.0.1
+  casemate init --cluster lux --site lux-1=10.20.0.1 --site lux-2=10.20.0.2 --no-witness --tls
+`,
+  run: async (args, terminal) => {
+    const { values } = readArguments('init', args, options, []);
+    const { tls = false, 'log-size': logSize = standardLogSize, dir = standardDirectory } = values;
+    const cluster = await given(terminal, values.cluster, '--cluster', 'Name of the pair');
+    const sites = await bothSites(terminal, values.site ?? []);
+    const witness = await witnessOf(terminal, values.witness, values['no-witness'] === true);
+    const pair = { cluster, sites, witness, logSize, tls };
+    const files = configFiles(pair);
+    check(pair, files);
+    write(dir, files);
+    terminal.write(report(dir, pair, files));
+    return exitCodes.ok;
+  },
+};
+
+/** What was given, or is typed now. @throws CasemateError ERR_USAGE without a terminal */
+async function given(
+  terminal: Terminal,
+  value: string | undefined,
+  option: string,
+  question: string,
+): Promise<string> {
+  if (value !== undefined) return value;
+  if (!terminal.interactive) throw usageError(`${option} is missing`, hint);
+  return (await terminal.ask(`${question}: `)).trim();
+}
+
+function machine(text: string, option: string, port: number): Machine {
+  const parsed = parseMachine(text, port);
+  if (parsed !== undefined) return parsed;
+  throw usageError(`${option} must be ${machineForm}; it is "${text}"`, hint);
+}
+
+async function bothSites(
+  terminal: Terminal,
+  texts: readonly string[],
+): Promise<readonly [Machine, Machine]> {
+  if (texts.length > 2) throw usageError('a pair has two sites: --site twice', hint);
+  const read = async (text: string | undefined, which: string): Promise<Machine> => {
+    const answer = await given(terminal, text, '--site', `${which} site, ${machineForm}`);
+    return machine(answer, '--site', replicationPort);
+  };
+  return [await read(texts[0], 'First'), await read(texts[1], 'Second')];
+}
+
+/** Whether there is a witness is decided, not assumed: it says what happens when a site is lost. */
+async function witnessOf(
+  terminal: Terminal,
+  text: string | undefined,
+  without: boolean,
+): Promise<Machine | undefined> {
+  if (without && text === undefined) return undefined;
+  if (without) throw usageError('--witness and --no-witness contradict each other', hint);
+  const question = `Witness on a third machine, ${machineForm} (empty: without one)`;
+  const answer = await given(terminal, text, '--witness, or --no-witness,', question);
+  return answer === '' && text === undefined
+    ? undefined
+    : machine(answer, '--witness', witnessPort);
+}
+
+/** Everything that the daemons would find wrong, before anything is written. */
+function check({ sites, witness }: NewPair, files: readonly ConfigFile[]): void {
+  const [first, second] = sites;
+  const names = [first, second, ...(witness === undefined ? [] : [witness])].map(
+    ({ name }) => name,
+  );
+  if (new Set(names).size < names.length) {
+    throw usageError(`each machine needs a name of its own: ${names.join(', ')}`, hint);
+  }
+  for (const { path, kind, text } of files) {
+    if (kind === 'site') parseConfig(text, path);
+    else parseWitnessConfig(text, path);
+  }
+}
+
+function write(directory: string, files: readonly ConfigFile[]): void {
+  const there = files.map(({ path }) => join(directory, path)).find((path) => existsSync(path));
+  if (there !== undefined) {
+    throw usageError(`${there} is there already`, 'Give another directory with --dir DIR.');
+  }
+  try {
+    for (const { path, text } of files) {
+      const target = join(directory, path);
+      mkdirSync(dirname(target), { recursive: true });
+      writeFileSync(target, text, { flag: 'wx' });
+    }
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CasemateError('ERR_INIT_WRITE', `the files can't be written: ${why}`, { cause });
+  }
+}
+
+function report(directory: string, pair: NewPair, files: readonly ConfigFile[]): string {
+  const rows = files.map(({ path, kind, machine: { name, address } }) => {
+    const service = kind === 'site' ? 'casemate' : 'casemate-witness';
+    return (
+      `  ${name} (${address.host}): ${join(directory, path)} to /etc/casemate/${kind}.toml, ` +
+      `then systemctl start ${service}\n`
+    );
+  });
+  const certificates = files.map(({ kind, machine: { name, address } }) => {
+    return `  casemate pki issue --cluster ${pair.cluster} --${kind} ${name} --host ${address.host}\n`;
+  });
+  const tls = pair.tls
+    ? `Certificates: each machine gets its own NAME.pem and NAME.key, and authority.pem, in\n` +
+      `/etc/casemate, the key readable by the user casemate only:\n  casemate pki init\n` +
+      certificates.join('')
+    : 'The links are neither encrypted nor authenticated (--tls): networks that are yours alone.\n';
+  return `Written. Copy, and start:\n${rows.join('')}${tls}`;
+}
