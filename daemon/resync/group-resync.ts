@@ -305,8 +305,8 @@ export class GroupResync {
     group: ResyncGroup,
     at: Pick<StoredCheckpoint, 'checkpoint' | 'volumes' | 'epochHistory' | 'config'>,
   ): Promise<void> {
-    await group.volumes.replace(at.volumes, at.checkpoint.sequence);
     group.counters.restart(at.checkpoint);
+    await group.volumes.replace(at.volumes, at.checkpoint.sequence);
     group.history.begin(at.epochHistory, at.config);
     group.retain(at.checkpoint);
   }
