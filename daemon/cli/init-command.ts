@@ -1,4 +1,4 @@
-/** `casemate init`: writes the configuration of a new pair and its witness, from flags or answers. */
+/** `casemate init`: writes the configuration of a new pair and its witness, or asks for it. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseConfig } from '../config/parse.ts';
@@ -54,7 +54,7 @@ file.
 
 Examples:
   casemate init
-  casemate init --cluster lux --site lux-1=10.20.0.1 --site lux-2=10.20.0.2 --witness lux-w=10.30.0.1
+  casemate init --cluster lux --site lux-1=10.20.0.1 --site lux-2=10.20.0.2 --witness w=10.3.0.1
   casemate init --cluster lux --site lux-1=10.20.0.1 --site lux-2=10.20.0.2 --no-witness --tls
 `,
   run: async (args, terminal) => {

@@ -31,7 +31,7 @@ export interface ConfigFile {
 export const replicationPort = 9618;
 export const witnessPort = 9629;
 
-/** Reads "NAME=HOST" or "NAME=HOST:PORT" (an IPv6 host in brackets); undefined for anything else. */
+/** Reads "NAME=HOST" or "NAME=HOST:PORT" (an IPv6 host in brackets); undefined for others. */
 export function parseMachine(text: string, standardPort: number): Machine | undefined {
   const at = text.indexOf('=');
   if (at < 1) return undefined;
