@@ -9,8 +9,10 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { addToTally, failureText, newTally, planOf, runPlan, shrink, tallyText } from './runs.ts';
+import { planOfScenario, scenarios } from './scenarios.ts';
 
 const reportEverySeeds = 500;
+const scenarioSeeds = 8;
 
 async function runOne(seed: number, shorten: boolean): Promise<boolean> {
   const plan = planOf(seed);
@@ -25,6 +27,22 @@ async function runOne(seed: number, shorten: boolean): Promise<boolean> {
   const shortest = shorten ? await shrink(plan, result.violation.kind) : plan;
   say(failureText(shortest, await runPlan(shortest)));
   return false;
+}
+
+/** A named scenario with several seeds: has each of them to end as it should. */
+async function runScenario(name: string): Promise<boolean> {
+  const scenario = scenarios.find((each) => each.name === name);
+  if (scenario === undefined) throw new Error(`there is no scenario "${name}"`);
+  for (let seed = 1; seed <= scenarioSeeds; seed += 1) {
+    const plan = planOfScenario(scenario, seed);
+    const result = await runPlan(plan);
+    const ended = result.excuse ?? 'in-sync';
+    if (result.violation === undefined && ended === scenario.ends) continue;
+    say(`it ended: ${ended}\n${failureText(plan, result)}`);
+    return false;
+  }
+  say(`${scenarioSeeds} seeds, all came as told`);
+  return true;
 }
 
 /** Every `step`-th seed from `from` on; goes on after a failure only if asked to. */
@@ -74,6 +92,7 @@ function say(text: string): void {
 const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
+    scenario: { type: 'string' },
     seeds: { type: 'string', default: '1000' },
     from: { type: 'string', default: '1' },
     cores: { type: 'string' },
@@ -84,7 +103,9 @@ const { values } = parseArgs({
 });
 
 let fine: boolean;
-if (values.seed !== undefined) {
+if (values.scenario !== undefined) {
+  fine = await runScenario(values.scenario);
+} else if (values.seed !== undefined) {
   fine = await runOne(Number(values.seed), !values.whole);
 } else {
   const cores = Number(values.cores ?? availableParallelism());

@@ -1,0 +1,148 @@
+/**
+ * Stories of what went wrong in other replicators, as plans. Each is run with several seeds: the
+ * story is the same, the moments of everything in it differ a little.
+ */
+import { SeededRandom } from '../seeded-random.ts';
+import type { Action, Plan } from './plan.ts';
+import type { SiteName } from './simulated-config.ts';
+
+export interface Scenario {
+  readonly name: string;
+  /** How it ends: in sync, or with a split that both sites tell of. */
+  readonly ends: 'in-sync' | 'split';
+  readonly witness: boolean;
+  readonly durationMs: number;
+  readonly actions: readonly Action[];
+}
+
+const volume = 'volume-1';
+const sectors = 160;
+
+/** Writes and reads at a site, every so often from one time to another. */
+function load(
+  site: SiteName,
+  times: { readonly fromMs: number; readonly toMs: number; readonly everyMs: number },
+  length = 8,
+): Action[] {
+  const actions: Action[] = [];
+  for (let atMs = times.fromMs, count = 0; atMs < times.toMs; atMs += times.everyMs, count += 1) {
+    const kind = count % 4 === 3 ? 'read' : 'write';
+    const sector = (count * 5) % (sectors - length);
+    const request = { kind, volume, sector, sectors: length } as const;
+    actions.push({ atMs, site, kind: 'request', request });
+  }
+  return actions;
+}
+
+/** More than the log holds. */
+const much = { fromMs: 1500, toMs: 5500, everyMs: 40 } as const;
+
+export const scenarios: readonly Scenario[] = [
+  {
+    name: 'a crashed site boots, was primary, and does not promote itself on old data',
+    ends: 'in-sync',
+    witness: true,
+    durationMs: 9000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 1000, everyMs: 30 }),
+      { atMs: 1000, site: 'lux-1', kind: 'power-loss', forMs: 3000 },
+      ...load('lux-2', { fromMs: 1200, toMs: 3800, everyMs: 50 }),
+      { atMs: 3800, site: 'lux-2', kind: 'power-loss', forMs: 3000 },
+      ...load('lux-1', { fromMs: 4200, toMs: 8500, everyMs: 100 }),
+    ],
+  },
+  {
+    name: 'a replay meets a torn tail, at both sites, again and again',
+    ends: 'in-sync',
+    witness: false,
+    durationMs: 8000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 7500, everyMs: 20 }, 16),
+      ...[700, 2400, 4100, 5800].flatMap((atMs): Action[] => [
+        { atMs, site: 'lux-1', kind: 'power-loss', forMs: 300 },
+        { atMs: atMs + 5, site: 'lux-2', kind: 'power-loss', forMs: 400 },
+      ]),
+    ],
+  },
+  {
+    name: 'a rejoining secondary is in sync only when all of it was copied, though it crashes',
+    ends: 'in-sync',
+    witness: true,
+    durationMs: 9000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 1000, everyMs: 50 }),
+      { atMs: 1000, site: 'lux-2', kind: 'power-loss', forMs: 5000 },
+      ...load('lux-1', much, 64),
+      { atMs: 6080, site: 'lux-2', kind: 'power-loss', forMs: 200 },
+      { atMs: 6400, site: 'lux-2', kind: 'kill', forMs: 200 },
+      ...load('lux-1', { fromMs: 6000, toMs: 8500, everyMs: 60 }),
+    ],
+  },
+  {
+    name: 'an incomplete copy is not chosen over a complete one that is away',
+    ends: 'in-sync',
+    witness: true,
+    durationMs: 11_000,
+    actions: [
+      { atMs: 1000, site: 'lux-2', kind: 'power-loss', forMs: 5000 },
+      ...load('lux-1', much, 64),
+      { atMs: 6060, site: 'lux-1', kind: 'power-loss', forMs: 3500 },
+      ...load('lux-2', { fromMs: 6300, toMs: 10_000, everyMs: 100 }),
+    ],
+  },
+  {
+    name: 'a block that rots at the primary is healed, and read rotten to nobody',
+    ends: 'in-sync',
+    witness: true,
+    durationMs: 9000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 1000, everyMs: 50 }),
+      { atMs: 1500, site: 'lux-2', kind: 'reset', other: 'lux-1' },
+      { atMs: 3500, site: 'lux-1', kind: 'rot', what: 'data', place: 0.3 },
+      ...load('lux-2', { fromMs: 3600, toMs: 8000, everyMs: 90 }),
+    ],
+  },
+  {
+    name: 'a reconnect that fails for long comes to an end',
+    ends: 'in-sync',
+    witness: true,
+    durationMs: 7000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 6500, everyMs: 60 }),
+      ...Array.from({ length: 50 }, (_, count): Action => {
+        return { atMs: 500 + 100 * count, site: 'lux-1', kind: 'reset', other: 'lux-2' };
+      }),
+    ],
+  },
+  {
+    name: 'two sites forced apart never count as one again by themselves',
+    ends: 'split',
+    witness: true,
+    durationMs: 6000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 5500, everyMs: 50 }),
+      { atMs: 1000, site: 'lux-2', kind: 'cut', other: 'lux-1', both: true, forMs: 4000 },
+      { atMs: 1000, site: 'lux-2', kind: 'cut', other: 'witness', both: true, forMs: 4000 },
+      { atMs: 2500, site: 'lux-2', kind: 'force' },
+      ...load('lux-2', { fromMs: 4600, toMs: 5000, everyMs: 50 }),
+    ],
+  },
+];
+
+export function planOfScenario(scenario: Scenario, seed: number): Plan {
+  const { witness, durationMs, actions } = scenario;
+  const random = new SeededRandom(seed);
+  const moved = actions.map((action) => ({ ...action, atMs: action.atMs + random.below(40) }));
+  return {
+    seed,
+    volumes: [
+      { name: volume, sectors, site: 'lux-1', onPeerLoss: 'suspend', preferredSite: 'lux-1' },
+    ],
+    checkpointMs: 300,
+    logSegments: 4,
+    durationMs,
+    witness,
+    clockRates: { 'lux-1': 1, 'lux-2': 1 },
+    actions: moved.sort((a, b) => a.atMs - b.atMs),
+  };
+}
