@@ -114,7 +114,11 @@ function disturb(
       time.after(action.forMs, () => machine.databases.setFull(false));
       return true;
     case 'rot':
-      if (action.what === 'log') checks.rotten = true;
+      if (action.what === 'log') {
+        checks.rotten = true;
+        // The last frame of the only copy looks like a torn tail then: nobody can prove otherwise.
+        if (isOnlyCopy(machine)) checks.forced = true;
+      }
       return rot(world, machine, action);
     case 'drift':
       machine.clockRate = action.rate;
@@ -159,6 +163,11 @@ function rot(
     offsetBytes -= sizeBytes;
   }
   return false;
+}
+
+function isOnlyCopy({ site }: SimulatedMachine): boolean {
+  if (site === undefined) return true;
+  return [...site.groups.all].some(({ view }) => (view.config?.inSync.length ?? 1) < 2);
 }
 
 function crashes({ plan }: World, { name }: SimulatedMachine): boolean {
