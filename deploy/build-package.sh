@@ -56,7 +56,7 @@ install -D -m 755 deploy/package/casemate.sh "$root/usr/bin/casemate"
 install -D -m 644 -t "$root/lib/systemd/system" deploy/systemd/*.service
 documents=$root/usr/share/doc/casemate
 install -D -m 644 -t "$documents/examples" deploy/*.toml
-install -m 644 README.md ARCHITECTURE.md "$documents"
+install -m 644 README.md ARCHITECTURE.md SECURITY.md "$documents"
 install -m 644 deploy/package/copyright "$documents/copyright"
 for licence in "$(dirname "$node_binary")/../LICENSE" "$(dirname "$node_binary")/../share/doc/nodejs/LICENSE"; do
   [ ! -f "$licence" ] || gzip -9nc "$licence" >"$documents/node-LICENSE.gz"
