@@ -411,6 +411,7 @@ export class GroupResync {
         this.#context.store.dropStage(this.#groupId);
         this.#stage = undefined;
         await stage.files.remove();
+        await stage.files.removeGone(this.#opened().volumes.table());
       });
     } catch (error) {
       if (!isOver()) this.#context.failed(error);

@@ -130,6 +130,20 @@ export class StageFiles {
     await disk.syncDirectory(directory);
   }
 
+  /** Removes what is left of volumes that were removed while the old image was kept. */
+  async removeGone(
+    volumes: readonly { readonly volume: number; readonly removed: boolean }[],
+  ): Promise<void> {
+    const { disk, directory, groupId } = this.#options;
+    const present = await disk.list(directory);
+    for (const { volume, removed } of volumes) {
+      for (const { suffix } of layers) {
+        const name = `${groupId}-${volume}${suffix}`;
+        if (removed && present.includes(name)) await disk.remove(join(directory, name));
+      }
+    }
+  }
+
   #full(): boolean {
     if (!this.#merging && this.#options.noRoom()) this.#merging = true;
     return this.#merging;

@@ -28,6 +28,8 @@ export interface GroupVolumesHost {
   makeVolume(entry: VolumeEntry, store: VolumeStore): Volume;
   /** The table has changed: exports come and go. */
   tableChanged(): void;
+  /** Files of removed volumes stay: they are part of an image that can be gone back to (R26). */
+  keepsFiles(): boolean;
   /** A volume's files are removed once the checkpoint has passed its removal. */
   failed(error: unknown): void;
 }
@@ -152,6 +154,7 @@ export class GroupVolumes {
 
   /** The checkpoint is durable: files of volumes that were removed before it go (R40). */
   async checkpointed(sequence: number): Promise<void> {
+    if (this.#host.keepsFiles()) return;
     for (const removed of this.#removed.splice(0)) {
       if (removed.sequence <= sequence) await removed.store.remove();
       else this.#removed.push(removed);

@@ -264,6 +264,7 @@ function groupVolumesHost(
       });
     },
     tableChanged: options.tableChanged,
+    keepsFiles: () => resync.unfinished?.state === 'staged',
     failed: (error) => {
       context.failed(error);
       failed(error);

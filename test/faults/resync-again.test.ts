@@ -23,13 +23,17 @@ const smallLog = {
   volumes: ['applyBacklogBytesMax = "16MiB"'],
 };
 
-async function blocks(site: TestSite, ...commands: string[]): Promise<void> {
+function blocks(site: TestSite, ...commands: string[]): Promise<void> {
+  return onVolume(site, 'blocks', ...commands);
+}
+
+async function onVolume(site: TestSite, volume: string, ...commands: string[]): Promise<void> {
   const parts = commands.flatMap((each) => ['-c', each]);
   const { code, stdout, stderr } = await run('qemu-io', [
     '-f',
     'raw',
     ...parts,
-    site.unixUri('blocks'),
+    site.unixUri(volume),
   ]);
   if (code !== 0 || /fail|error/i.test(stdout)) throw new Error(`${stdout}${stderr}`);
 }
@@ -40,7 +44,11 @@ async function outrunTheLog(site: TestSite, pattern: number): Promise<void> {
   await blocks(site, ...commands);
 }
 
-async function pairWithVolume(t: Test, resync: string[]): Promise<TestPair> {
+async function pairWithVolume(
+  t: Test,
+  resync: string[],
+  prepare: (pair: TestPair) => Promise<void> = () => Promise.resolve(),
+): Promise<TestPair> {
   const directory = scratchDirectory(t);
   const pair = await TestPair.make({ directory, tables: { ...smallLog, resync } });
   t.teardown(() => pair.stop());
@@ -48,6 +56,7 @@ async function pairWithVolume(t: Test, resync: string[]): Promise<TestPair> {
   await pair.a.cli('volume', 'create', 'blocks', '--size', '64MiB', '--on-peer-loss', 'preferred');
   await pair.inSync('blocks');
   await blocks(pair.a, 'write -P 1 0 2M');
+  await prepare(pair);
   await pair.settled('blocks');
   await pair.b.signal('SIGKILL');
   return pair;
@@ -88,4 +97,34 @@ t.test('without room for a stage the copy is inconsistent until it is done', asy
   await pair.inSync('blocks');
   t.match(await pair.b.cli('events', '--limit', '100'), /no room for a stage/);
   await sameAtRest(t, pair);
+});
+
+t.test('a site that is being resynced can be forced back to its old image', async (t) => {
+  const slowly = ['rateBytesMin = "2MiB"', 'rateBytesMax = "2MiB"'];
+  const pair = await pairWithVolume(t, slowly, async ({ a }) => {
+    await a.cli('volume', 'create', 'other', '--size', '4MiB', '--group', 'blocks');
+    await onVolume(a, 'other', 'write -P 9 0 1M');
+  });
+  await outrunTheLog(pair.a, 60);
+  await blocks(pair.a, 'write -P 80 0 2M');
+  await pair.b.start();
+  await pair.b.until(
+    'blocks',
+    'has copied something',
+    ({ resync }) => (resync?.doneBytes ?? 0) > 0,
+  );
+  await pair.a.cli('volume', 'delete', 'other', '--yes');
+  await pair.b.until('blocks', 'has kept that the other volume is gone', (group) => {
+    return group.volumes.length === 1 && group.checkpoint.sequence === group.end.sequence;
+  });
+  await pair.a.signal('SIGKILL');
+  const shown = await pair.b.cli('promote', 'blocks', '--force', '--yes');
+  t.match(shown, /goes back to record/, 'the evidence says what it goes back to');
+  await blocks(pair.b, 'read -P 1 0 2M');
+  await onVolume(pair.b, 'other', 'read -P 9 0 1M');
+  await blocks(pair.b, 'write -P 81 4M 1M', 'read -P 81 4M 1M');
+  await pair.b.signal('SIGKILL');
+  await pair.b.start();
+  await pair.b.until('blocks', 'serves again', ({ serves }) => serves);
+  await blocks(pair.b, 'read -P 1 0 2M', 'read -P 81 4M 1M');
 });
