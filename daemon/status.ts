@@ -214,10 +214,15 @@ function peerCopy(site: SiteParts, group: Group, nowMs: number): PeerCopyStatus 
     case 'handshaking':
       return say(`comparing histories with ${name}`);
     case 'catching-up':
-      return say(
-        `catching up from the log, ${state.remainingRecords} records to go`,
-        state.remainingRecords,
-      );
+      return state.remainingRecords === 0
+        ? say(
+            'following, but not waited for yet: it comes in when it keeps up, and later each time ' +
+              'that it was lost or slow shortly before (replication.rejoinBackoffMsMax)',
+          )
+        : say(
+            `catching up from the log, ${state.remainingRecords} records to go`,
+            state.remainingRecords,
+          );
     case 'resyncing':
       return say(resyncText(group));
     case 'waited-for':
