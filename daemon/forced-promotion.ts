@@ -94,29 +94,46 @@ export async function promoteByForce(
 ): Promise<GroupConfig> {
   // A copy that is not complete can't be promoted; the old image under it can.
   await group.resync.abandon();
-  const { view, register } = group;
+  group.tell({ kind: 'forcing' });
+  try {
+    const config = await decideForced(host, group);
+    group.tell({ kind: 'forced', config });
+    return config;
+  } catch (error) {
+    group.tell({ kind: 'notForced' });
+    throw error;
+  }
+}
+
+async function decideForced(host: ForcedPromotionHost, group: Group): Promise<GroupConfig> {
+  const { register } = group;
   const current = await valueOfQuorum(host, group);
-  const fields = { primary: host.storeId, inSync: [host.storeId], forced: view.end };
+  const fields = { primary: host.storeId, inSync: [host.storeId], forced: group.view.end };
   if (current === undefined) {
     const acceptors = [...host.forcedAcceptors];
-    // What this site's acceptor took may have been won: its epoch is not to be used again (I2).
-    const newest = Math.max(view.config?.epoch ?? 0, host.acceptedEpoch(group));
-    const alone = host.newConfig({ ...fields, epoch: newest + 1, acceptors });
-    await register.force(alone);
-    group.tell({ kind: 'forced', config: alone });
-    return alone;
+    for (;;) {
+      // What this site's acceptor took may have been won: its epoch is not to be used again (I2).
+      const newest = Math.max(group.view.config?.epoch ?? 0, host.acceptedEpoch(group));
+      const alone = host.newConfig({ ...fields, epoch: newest + 1, acceptors });
+      await register.force(alone);
+      // An answer of the register that was on its way may have told of another epoch meanwhile.
+      if ((group.view.config?.epoch ?? 0) < alone.epoch) return alone;
+    }
   }
   const { acceptors } = current;
-  const next = host.newConfig({ ...fields, epoch: current.epoch + 1, acceptors });
+  const next = host.newConfig({
+    ...fields,
+    epoch: Math.max(current.epoch, group.view.config?.epoch ?? 0) + 1,
+    acceptors,
+  });
   const { outcome } = await register.swap(current, next);
-  if (outcome === 'lost') {
+  if (outcome === 'lost' || (group.view.config?.epoch ?? 0) >= next.epoch) {
     throw new CasemateError(
       'ERR_CONFIG_CHANGED',
       `the configuration of "${group.groupName}" has just changed`,
       { hint: 'Look at the evidence again, then confirm it.', status: 409 },
     );
   }
-  group.tell({ kind: 'forced', config: next });
   return next;
 }
 

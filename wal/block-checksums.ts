@@ -4,8 +4,10 @@
  *
  * Format, version 1, all numbers little-endian:
  *
- *     bytes 0..4095       header: "CASEMSUM" (8 bytes), version u32 = 1, block size u32 = 4096,
- *                         CRC32C of these 16 bytes u32, zeros
+ *     bytes 0..19         header: "CASEMSUM" (8 bytes), version u32 = 1, block size u32 = 4096,
+ *                         CRC32C of these 16 bytes u32; zeros up to 2047
+ *     bytes 2048..2067    the header once more, in another sector: either repairs the other;
+ *                         zeros up to 4095
  *     4096 + 4 x n        CRC32C of block n, XORed with the CRC32C of a block of zeros
  *
  * so a sparse sidecar says "all blocks are zeros", and neither a new volume nor a punched range
@@ -27,6 +29,8 @@ export const zeroBlockChecksum = crc32c(Buffer.alloc(blockSizeBytes));
 
 const pageSizeBytes = 4096;
 const headerSizeBytes = pageSizeBytes;
+const headerFieldsBytes = 20;
+const headerCopyOffset = 2048;
 const entriesPerPage = pageSizeBytes / 4;
 const magic = 'CASEMSUM';
 const formatVersion = 1;
@@ -88,11 +92,11 @@ export class BlockChecksums {
     const file = await disk.open(path, { create: true, durableWrites: false });
     const header = Buffer.alloc(headerSizeBytes);
     await file.read(header, 0, 'read-checksums');
-    if (header.every((byte) => byte === 0)) {
-      await file.write([makeHeader()], 0, 'write-checksums');
+    if (!header.every((byte) => byte === 0)) checkHeader(header, path);
+    const whole = makeHeader();
+    if (!header.equals(whole)) {
+      await file.write([whole], 0, 'write-checksums');
       await file.sync('sync-checksums');
-    } else {
-      checkHeader(header, path);
     }
     const checksums = new BlockChecksums(file, sizes.cacheBytesMax);
     await checksums.grow(sizes.volumeBytes);
@@ -328,18 +332,27 @@ function makeHeader(): Buffer {
   header.writeUInt32LE(formatVersion, 8);
   header.writeUInt32LE(blockSizeBytes, 12);
   header.writeUInt32LE(crc32c(header.subarray(0, 16)), 16);
+  header.copy(header, headerCopyOffset, 0, headerFieldsBytes);
   return header;
 }
 
+/** Throws unless one of the two copies is whole and says what this version writes. */
 function checkHeader(header: Buffer, path: string): void {
-  if (header.toString('latin1', 0, 8) !== magic) throw new ChecksumFileError(path, 'wrong magic');
-  if (header.readUInt32LE(16) !== crc32c(header.subarray(0, 16))) {
-    throw new ChecksumFileError(path, 'its header is damaged');
+  const copies = [0, headerCopyOffset].map((start) => header.subarray(start));
+  const copy = copies.find(isWhole);
+  if (copy === undefined) {
+    const isOne = copies.some((each) => each.toString('latin1', 0, 8) === magic);
+    throw new ChecksumFileError(path, isOne ? 'its header is damaged' : 'wrong magic');
   }
-  const version = header.readUInt32LE(8);
+  const version = copy.readUInt32LE(8);
   if (version !== formatVersion) throw new ChecksumFileError(path, `version ${version}`);
-  const blockBytes = header.readUInt32LE(12);
+  const blockBytes = copy.readUInt32LE(12);
   if (blockBytes !== blockSizeBytes) throw new ChecksumFileError(path, `blocks of ${blockBytes}`);
+}
+
+function isWhole(copy: Buffer): boolean {
+  const isOne = copy.toString('latin1', 0, 8) === magic;
+  return isOne && copy.readUInt32LE(16) === crc32c(copy.subarray(0, 16));
 }
 
 function littleEndian(): boolean {

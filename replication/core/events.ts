@@ -46,6 +46,10 @@ export type CoreEvent =
   | { readonly kind: 'confirmReads' }
   /** Operator: hand over to the peer (R21). */
   | { readonly kind: 'switchover' }
+  /** Operator: a promotion by force is being decided; until it is, no session changes this log. */
+  | { readonly kind: 'forcing' }
+  /** It was not decided: everything is as before. */
+  | { readonly kind: 'notForced' }
   /** Operator: `config` was forced at this site; it reigns by it (R35). */
   | { readonly kind: 'forced'; readonly config: GroupConfig }
   /** This life's swap from absent has won (R39): a new group, this site its first primary. */

@@ -12,7 +12,7 @@ import type { CoreEffect, CoreEvent, CoreView } from './events.ts';
 import { onHello, onWelcome } from './join.ts';
 import { currentSession, onRefuse, onSessionClosed, onSessionOpened } from './link-state.ts';
 import type { PairMessage } from './messages.ts';
-import { onCreated, onForced, onSwapLost, onSwapWon } from './outcomes.ts';
+import { onCreated, onForced, onForcing, onSwapLost, onSwapWon } from './outcomes.ts';
 import { noteNumber, onConfirmReads } from './read-confirmation.ts';
 import { onResyncBegun, onResynced, onResyncFailed, onStageDropped } from './resync.ts';
 import type { CoreOptions } from './state.ts';
@@ -221,6 +221,12 @@ function dispatch(state: CoreState, event: CoreEvent): void {
       break;
     case 'switchover':
       onSwitchover(state);
+      break;
+    case 'forcing':
+      onForcing(state);
+      break;
+    case 'notForced':
+      state.forcing = false;
       break;
     case 'forced':
       onForced(state, event.config);

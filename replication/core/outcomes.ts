@@ -87,11 +87,21 @@ export function onSwapLost(state: CoreState, current: GroupConfig): void {
   learn(state, current);
 }
 
+/**
+ * Operator: a promotion by force begins. The forced configuration names the end of this log and an
+ * epoch above all it has (R35), so nothing may come in from the peer until it stands.
+ */
+export function onForcing(state: CoreState): void {
+  state.forcing = true;
+  closeLink(state, 'a promotion by force is being decided');
+}
+
 /** Operator: this site reigns by force (R35); what its log holds is the history now. */
 export function onForced(state: CoreState, config: GroupConfig): void {
   assert(config.primary === state.me, 'force makes this site the primary');
   assert(config.forced !== undefined, 'a forced configuration says where it was forced');
   assert(config.inSync.length === 1 && config.inSync[0] === state.me, 'force is for one site');
+  state.forcing = false;
   if (state.role.kind === 'stopped') return;
   const before = state.config;
   state.swap = undefined;

@@ -185,6 +185,8 @@ export class CoreState {
   stagedFrom: number | undefined;
   /** A resync was offered and is being prepared: no hello leaves meanwhile. */
   preparing = false;
+  /** A promotion by force is being decided at the point where this log ends. */
+  forcing = false;
   /** Following by log was found impossible: the next hello asks for a resync. */
   needsResync = false;
 
@@ -286,7 +288,7 @@ export function countedPeerDurable(state: CoreState, role: ReigningRole): number
 
 /** R13: while a drop or takeover is pending no session is opened. R33: nor after a log error. */
 export function wantsSession(state: CoreState): boolean {
-  if (state.role.kind === 'stopped') return false;
+  if (state.role.kind === 'stopped' || state.forcing) return false;
   return state.swap?.name !== 'drop' && state.swap?.name !== 'takeover';
 }
 

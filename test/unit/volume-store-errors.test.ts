@@ -237,5 +237,22 @@ t.test('data without its checksums is refused', async (t) => {
   await t.rejects(open(disk), { code: 'ERR_CHECKSUM_FILE' });
   await disk.run(disk.rename('/volumes/elsewhere', checksumPath));
   disk.corrupt(checksumPath, 9);
+  disk.corrupt(checksumPath, 2048 + 17);
   await t.rejects(open(disk), { code: 'ERR_CHECKSUM_FILE' });
+});
+
+t.test('either copy of the header of the checksums repairs the other', async (t) => {
+  const disk = newDisk();
+  const first = await open(disk);
+  first.store.commit(mixedRecords(1), 4);
+  await disk.run(first.store.idle());
+  await disk.run(first.store.sync());
+  await disk.run(first.store.close());
+  const whole = disk.contentOf(checksumPath);
+  for (const offsetBytes of [0, 9, 2048, 2060]) {
+    disk.corrupt(checksumPath, offsetBytes);
+    const { store } = await open(disk);
+    t.same(disk.contentOf(checksumPath), whole, `byte ${offsetBytes} is as it was`);
+    await disk.run(store.close());
+  }
 });

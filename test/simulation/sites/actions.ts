@@ -147,15 +147,23 @@ function rot(
   machine: SimulatedMachine,
   { what, place }: { readonly what: 'log' | 'data' | 'checksums'; readonly place: number },
 ): boolean {
+  const { checks } = world;
   const suffix = { log: 'segment-', data: '.data', checksums: '.checksums' }[what];
   const files = machine.disk.files().filter(({ path }) => path.includes(suffix));
   const total = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   let offsetBytes = Math.floor(place * total);
   for (const { path, sizeBytes } of files) {
     if (offsetBytes < sizeBytes) {
+      const block = Math.floor(offsetBytes / 4096);
+      if (what === 'data') {
+        // Rotten at both sites, or where the only copy is: lost, whatever the sites do.
+        const key = `${path} ${block}`;
+        if ((checks.rottenBlocks.get(key) ?? machine.name) !== machine.name) return false;
+        checks.rottenBlocks.set(key, machine.name);
+        if (isOnlyCopy(machine)) checks.blockLost = true;
+      }
       machine.disk.corrupt(path, offsetBytes, 1 << (offsetBytes % 8));
       if (what === 'data' && crashes(world, machine)) {
-        const block = Math.floor(offsetBytes / 4096);
         for (const { name } of world.plan.volumes) world.clients.doubt(name, block * 8, 8);
       }
       return true;

@@ -119,7 +119,7 @@ function isSame(one: Group, other: Group): boolean {
 
 /** Why the copies can't be brought together, in the sites' own words, if a fault explains it. */
 function excuseOf(world: World): string | undefined {
-  const { rotten, forced } = world.checks;
+  const { rotten, forced, blockLost } = world.checks;
   for (const machine of machinesOf(world)) {
     const { site, startProblem } = machine;
     if (rotten && site === undefined && startProblem !== undefined) return 'log-unreadable';
@@ -133,6 +133,7 @@ function excuseOf(world: World): string | undefined {
     for (const group of site?.groups.all ?? []) {
       const { waitReason, peer } = group.view;
       if (rotten && waitReason?.code === 'damaged') return 'damaged';
+      if (blockLost && peer.kind === 'resyncing') return 'block-lost';
       if (forced && waitReason?.code === 'split') return 'split';
       if (forced && peer.kind === 'refused') return 'split';
     }

@@ -25,6 +25,10 @@ export class InvariantChecks {
   resynced = false;
   /** Bits have rotted, or a store has lied: what was claimed may be gone. */
   rotten = false;
+  /** Blocks of data files in which a bit has rotted, each with the site where. */
+  readonly rottenBlocks = new Map<string, string>();
+  /** Such a block was of the only copy. */
+  blockLost = false;
   readonly #groups = new Map<string, SeenGroup>();
   readonly #lives = new Map<string, number>();
   #steps = 0;
