@@ -123,7 +123,7 @@ async function decideForced(host: ForcedPromotionHost, group: Group): Promise<Gr
   const { acceptors } = current;
   const next = host.newConfig({
     ...fields,
-    epoch: Math.max(current.epoch, group.view.config?.epoch ?? 0) + 1,
+    epoch: current.epoch + 1,
     acceptors,
   });
   const { outcome } = await register.swap(current, next);
@@ -143,10 +143,13 @@ async function decideForced(host: ForcedPromotionHost, group: Group): Promise<Gr
  */
 async function valueOfQuorum(
   { registerType }: ForcedPromotionHost,
-  { view, register }: Group,
+  group: Group,
 ): Promise<GroupConfig | undefined> {
+  const { view, register } = group;
   if (registerType !== 'sites' || view.swapPending) return undefined;
-  return await readIfAvailable(register);
+  const current = await readIfAvailable(register);
+  // This site has known better since it was promoted by force alone: its acceptor decides still.
+  return (current?.epoch ?? 0) < (group.view.config?.epoch ?? 0) ? undefined : current;
 }
 
 async function readIfAvailable(register: Register): Promise<GroupConfig | undefined> {

@@ -24,6 +24,8 @@ export function onTick(state: CoreState): void {
 
 /** What can be decided now; also called when a session was lost or a hello came. */
 export function decide(state: CoreState): void {
+  // The swap of a promotion by force is under way: one at a time (R11), and no session meanwhile.
+  if (state.forcing) return;
   switch (state.role.kind) {
     case 'reigning':
       if (state.link.kind === 'open') welcomePeer(state);
