@@ -11,6 +11,7 @@ import type { World } from './world.ts';
 /** Reconnecting, rejoining after back-offs, and everything that the plan had started. */
 const convergeMsMax = 90_000;
 const restartMs = 500;
+const comparisonsMax = 5;
 /** A fault that has made it impossible shows within so long. */
 const excuseMs = 8000;
 
@@ -57,15 +58,7 @@ export async function finalReads(world: World): Promise<void> {
 }
 
 async function compareFiles(world: World, name: string): Promise<void> {
-  const contents: Buffer[] = [];
-  for (const { site } of world.machines.values()) {
-    const volume = site?.operations.find(name).volume;
-    if (volume === undefined) throw new Violation('I11', `${name} is not at both sites`);
-    const content = Buffer.alloc(volume.sizeBytes);
-    await world.settled(volume.store.read(content, 0), `reading ${name}`, 10_000);
-    contents.push(content);
-  }
-  const [one, other] = contents;
+  const [one, other] = await contentsAtRest(world, name);
   if (one === undefined || other === undefined) return;
   for (let start = 0; start < one.length; start += 512) {
     if (one.subarray(start, start + 512).equals(other.subarray(start, start + 512))) continue;
@@ -73,6 +66,29 @@ async function compareFiles(world: World, name: string): Promise<void> {
     const text = `sector ${start / 512} of ${name} differs although both sites are in sync`;
     throw new Violation('I11', text);
   }
+}
+
+/** What both sites hold, read while nothing changed: a request of a client that left may be late. */
+async function contentsAtRest(world: World, name: string): Promise<Buffer[]> {
+  for (let attempt = 0; attempt < comparisonsMax; attempt += 1) {
+    const before = endsText(world);
+    const contents: Buffer[] = [];
+    for (const { site } of world.machines.values()) {
+      const volume = site?.operations.find(name).volume;
+      if (volume === undefined) throw new Violation('I11', `${name} is not at both sites`);
+      const content = Buffer.alloc(volume.sizeBytes);
+      await world.settled(volume.store.read(content, 0), `reading ${name}`, 10_000);
+      contents.push(content);
+    }
+    if (isConverged(world) && endsText(world) === before) return contents;
+    if (!(await world.until(() => isConverged(world), 10_000))) break;
+  }
+  throw new Violation('liveness', `the sites do not rest while ${name} is compared`);
+}
+
+function endsText(world: World): string {
+  const groups = machinesOf(world).flatMap(({ site }) => [...(site?.groups.all ?? [])]);
+  return JSON.stringify(groups.map(({ view, volumes }) => [view.end, volumes.appliedThrough]));
 }
 
 function hasFailed(world: World): boolean {
