@@ -111,3 +111,28 @@ t.test('the README has the configuration reference as the schema gives it', asyn
     .filter((row) => !readme.has(row));
   t.same(missing, [], 'these rows are missing or differ');
 });
+
+t.test('ARCHITECTURE.md explains each rule of the protocol, and the code names each', async (t) => {
+  const inCode = new Set<string>();
+  for (const { path, text } of readSources()) {
+    if (!/^(?:wal|replication|daemon)\//.test(path)) continue;
+    for (const [, first = '', last] of text.matchAll(/\bR(\d+)(?:-R(\d+))?\b/g)) {
+      for (let rule = Number(first); rule <= Number(last ?? first); rule += 1) {
+        inCode.add(`R${rule}`);
+      }
+    }
+  }
+  const table = readRepositoryFile('ARCHITECTURE.md').matchAll(/^\| (R\d+) \|/gm);
+  const explained = [...table].map(([, rule = '']) => rule);
+  t.ok(explained.length > 30, 'the table was found');
+  t.same(
+    [...inCode].filter((rule) => !explained.includes(rule)),
+    [],
+    'rules without explanation',
+  );
+  t.same(
+    explained.filter((rule) => !inCode.has(rule)),
+    [],
+    'rules that no code names',
+  );
+});
