@@ -68,7 +68,7 @@ async function compareFiles(world: World, name: string): Promise<void> {
   }
 }
 
-/** What both sites hold, read while nothing changed: a request of a client that left may be late. */
+/** What both sites hold while nothing changes: requests of clients that left may come late. */
 async function contentsAtRest(world: World, name: string): Promise<Buffer[]> {
   for (let attempt = 0; attempt < comparisonsMax; attempt += 1) {
     const before = endsText(world);
