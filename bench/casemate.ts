@@ -4,9 +4,10 @@
  * Clients connect to that site's Unix socket.
  */
 import type { GroupStatus } from '../daemon/site-status.ts';
+import { type Cables, makeCabled } from '../test/support/cabled-pair.ts';
 import { freePorts, TestPair, type TestSite } from '../test/support/pair.ts';
 import { pollUntil } from '../test/support/poll.ts';
-import { differenceAtRest } from '../test/support/same-data.ts';
+import { differenceAtRest, isStaging } from '../test/support/same-data.ts';
 import { casemateName, casemateTcpName } from './casemate-names.ts';
 import type { WatchedProcess } from './costs.ts';
 import { type MetricSums, sumMetrics } from './metrics-text.ts';
@@ -34,6 +35,10 @@ export interface CasemateOptions {
   readonly profileDirectory?: string | undefined;
   /** The sites reach each other through a proxy that can delay what it passes. */
   readonly throughProxy?: boolean;
+  /** With a witness, and a cable that can be cut in each of the three connections. */
+  readonly throughCables?: boolean;
+  /** Longest pause before a peer that came and went is waited for again. */
+  readonly rejoinBackoffMsMax?: number;
 }
 
 export interface VolumeOptions {
@@ -45,40 +50,22 @@ export interface VolumeOptions {
 export class CasematePair {
   readonly pair: TestPair;
   readonly #proxy: DelayProxy | undefined;
+  readonly #cables: Cables | undefined;
 
-  private constructor(pair: TestPair, proxy: DelayProxy | undefined) {
+  private constructor(pair: TestPair, between: { proxy?: DelayProxy; cables?: Cables }) {
     this.pair = pair;
-    this.#proxy = proxy;
+    this.#proxy = between.proxy;
+    this.#cables = between.cables;
   }
 
   /** Both daemons run and are connected; there is no volume yet. */
   static async start(options: CasemateOptions): Promise<CasematePair> {
-    const log = [
-      `sizeBytes = ${options.logBytes}`,
-      `segmentBytes = ${Math.max(16 * mebibyte, Math.min(64 * mebibyte, options.logBytes / 16))}`,
-    ];
-    const { checkpoint } = options;
-    if (checkpoint === undefined) {
-      log.push(`checkpointBytes = ${Math.min(256 * mebibyte, options.logBytes / 4)}`);
-    } else {
-      log.push(`checkpointMs = ${checkpoint.everyMs}`);
-      log.push(`checkpointBytes = ${checkpoint.everyBytes}`);
-    }
-    const [viaA, viaB] = options.throughProxy === true ? await freePorts(2) : [];
-    const proxied = viaA !== undefined && viaB !== undefined;
-    const pair = await TestPair.make({
-      directory: options.directory,
-      witness: options.witness === true,
-      tables: { log, volumes: [`memoryBytesMax = ${memoryLimitBytes}`] },
-      ...(proxied ? { via: { a: viaA, b: viaB } } : {}),
-    });
-    const proxy = proxied
-      ? await DelayProxy.start([
-          { listenPort: viaA, targetPort: pair.ports.b },
-          { listenPort: viaB, targetPort: pair.ports.a },
-        ])
-      : undefined;
-    const made = new CasematePair(pair, proxy);
+    const tables = tablesOf(options);
+    const { pair, ...between } =
+      options.throughCables === true
+        ? await makeCabled({ directory: options.directory, tables })
+        : await pairOf(options, tables);
+    const made = new CasematePair(pair, between);
     try {
       await withProfile(options.profileDirectory, () => pair.start());
     } catch (error) {
@@ -92,6 +79,12 @@ export class CasematePair {
   async setRoundTrip(milliseconds: number): Promise<void> {
     if (this.#proxy === undefined) throw new Error('this pair has no proxy between its sites');
     await this.#proxy.setRoundTrip(milliseconds);
+  }
+
+  /** The cables of a pair that was started through them. */
+  get cables(): Cables {
+    if (this.#cables === undefined) throw new Error('this pair has no cables');
+    return this.#cables;
   }
 
   get sites(): readonly [TestSite, TestSite] {
@@ -146,6 +139,7 @@ export class CasematePair {
   async settled(): Promise<void> {
     await pollUntil('both sites have applied everything', async () => {
       const [a, b] = await Promise.all([this.pair.a.status(), this.pair.b.status()]);
+      if (this.sites.some(isStaging)) return false;
       return a.groups.every((group) => {
         const other = b.groups.find(({ id }) => id === group.id);
         return other !== undefined && sameAndApplied(group, other);
@@ -166,6 +160,7 @@ export class CasematePair {
   async stop(): Promise<void> {
     await this.pair.stop();
     await this.#proxy?.stop();
+    for (const cable of Object.values(this.#cables ?? {})) await cable.close();
   }
 
   /** The pair with its main volume as a target of the suite. */
@@ -182,6 +177,39 @@ export class CasematePair {
       stop: () => this.stop(),
     };
   }
+}
+
+type Tables = Readonly<Record<string, readonly string[]>>;
+
+function tablesOf({ logBytes, checkpoint, rejoinBackoffMsMax }: CasemateOptions): Tables {
+  const log = [
+    `sizeBytes = ${logBytes}`,
+    `segmentBytes = ${Math.max(16 * mebibyte, Math.min(64 * mebibyte, logBytes / 16))}`,
+  ];
+  if (checkpoint === undefined) {
+    log.push(`checkpointBytes = ${Math.min(256 * mebibyte, logBytes / 4)}`);
+  } else {
+    log.push(`checkpointMs = ${checkpoint.everyMs}`);
+    log.push(`checkpointBytes = ${checkpoint.everyBytes}`);
+  }
+  const volumes = [`memoryBytesMax = ${memoryLimitBytes}`];
+  if (rejoinBackoffMsMax === undefined) return { log, volumes };
+  return { log, volumes, replication: [`rejoinBackoffMsMax = ${rejoinBackoffMsMax}`] };
+}
+
+async function pairOf(
+  { directory, witness, throughProxy }: CasemateOptions,
+  tables: Tables,
+): Promise<{ pair: TestPair; proxy?: DelayProxy }> {
+  const options = { directory, tables, witness: witness === true };
+  const [viaA, viaB] = throughProxy === true ? await freePorts(2) : [];
+  if (viaA === undefined || viaB === undefined) return { pair: await TestPair.make(options) };
+  const pair = await TestPair.make({ ...options, via: { a: viaA, b: viaB } });
+  const proxy = await DelayProxy.start([
+    { listenPort: viaA, targetPort: pair.ports.b },
+    { listenPort: viaB, targetPort: pair.ports.a },
+  ]);
+  return { pair, proxy };
 }
 
 function sameAndApplied(a: GroupStatus, b: GroupStatus): boolean {

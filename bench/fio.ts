@@ -14,11 +14,16 @@ export interface Workload {
   readonly depth: number;
   /** A flush after each write. */
   readonly flushEach?: boolean;
+  /** What was written is read back now and then, and compared; a difference fails the run. */
+  readonly verified?: boolean;
   /** Of a `randrw`, how many percent are reads. */
   readonly readPercent?: number;
 }
 
-/** One run. Rates count reads and writes together; latencies are of writes if there are any. */
+/**
+ * One run. Rates count reads and writes together; latencies are of writes if there are any, but for
+ * the longest, which is of both.
+ */
 export interface RunFigures {
   readonly operations: number;
   readonly writeOperations: number;
@@ -73,7 +78,8 @@ function fioParameters(options: FioOptions, outputPath: string): string[] {
     '--ioengine=nbd',
     '--thread',
     '--group_reporting',
-    '--norandommap',
+    // What is verified must not be written twice before it is read.
+    ...(workload.verified === true ? [] : ['--norandommap']),
     '--randrepeat=0',
     '--percentile_list=50:99:99.9',
     '--output-format=json',
@@ -84,6 +90,7 @@ function fioParameters(options: FioOptions, outputPath: string): string[] {
     `--size=${options.sizeBytes}`,
   ];
   if (workload.flushEach === true) global.push('--fsync=1');
+  if (workload.verified === true) global.push('--verify=crc32c', '--verify_backlog=512');
   if (workload.readPercent !== undefined) global.push(`--rwmixread=${workload.readPercent}`);
   if (seconds === undefined) global.push('--refill_buffers');
   else global.push('--time_based', `--runtime=${Math.round(seconds * 1000)}ms`);
@@ -137,11 +144,15 @@ function figures({ read, write }: FioJob): RunFigures {
     writtenBytes: write.io_bytes,
     operationsPerSecond: read.iops + write.iops,
     mebibytesPerSecond: (read.bw_bytes + write.bw_bytes) / 2 ** 20,
-    latency: directionLatency(write.total_ios > 0 ? write : read),
+    latency: {
+      ...directionLatency(write.total_ios > 0 ? write : read),
+      // Of whatever was asked, be it a read that verifies.
+      maxUs: Math.max(read.clat_ns.max, write.clat_ns.max) / 1000,
+    },
   };
 }
 
-function directionLatency({ clat_ns }: FioDirection): Latency {
+function directionLatency({ clat_ns }: FioDirection): Omit<Latency, 'maxUs'> {
   const { percentile } = clat_ns;
   if (percentile === undefined) return latencyOf([]);
   const microseconds = (key: string): number => (percentile[key] ?? 0) / 1000;
@@ -149,6 +160,5 @@ function directionLatency({ clat_ns }: FioDirection): Latency {
     p50Us: microseconds('50.000000'),
     p99Us: microseconds('99.000000'),
     p999Us: microseconds('99.900000'),
-    maxUs: clat_ns.max / 1000,
   };
 }

@@ -92,10 +92,10 @@ export async function promoteByForce(
   host: ForcedPromotionHost,
   group: Group,
 ): Promise<GroupConfig> {
-  // A copy that is not complete can't be promoted; the old image under it can.
-  await group.resync.abandon();
   group.tell({ kind: 'forcing' });
   try {
+    // A copy that is not complete can't be promoted; the old image under it can.
+    await group.resync.abandon();
     const config = await decideForced(host, group);
     group.tell({ kind: 'forced', config });
     return config;

@@ -86,6 +86,8 @@ export class GroupResync {
   readonly #rate: ByteRate;
   #group: ResyncGroup | undefined;
   #stage: Stage | undefined;
+  /** Counts promotions by force: what was being prepared before one is not begun after it. */
+  #abandoned = 0;
   #peer: { readonly progress: PeerProgress; readonly rate: ByteRate; atMs: number } | undefined;
   /** Bytes of extents that came from the source, and of those that were the same, ever. */
   receivedBytes = 0;
@@ -238,6 +240,7 @@ export class GroupResync {
   async #prepare(effect: PrepareResync): Promise<void> {
     const group = this.#opened();
     const { from } = effect;
+    const abandoned = this.#abandoned;
     await group.waitFor(() => group.closed || this.#stage === undefined || !this.#isComplete);
     // The old image is as new as it can be, and its checkpoint says so.
     if (this.#stage === undefined) {
@@ -274,7 +277,10 @@ export class GroupResync {
       config: effect.config,
       volumes: [...source.volumes],
     };
-    await this.#context.exclusively(() => this.#begin(group, effect, row, wanted));
+    await this.#context.exclusively(() => {
+      if (abandoned !== this.#abandoned) throw new Error('this site is promoted by force');
+      return this.#begin(group, effect, row, wanted);
+    });
   }
 
   async #begin(
@@ -313,10 +319,14 @@ export class GroupResync {
 
   /**
    * Back to the old image, which nothing has touched; what was copied is lost. Throws
-   * ERR_INCONSISTENT if there is no old image. Nothing happens if no resync is under way.
+   * ERR_INCONSISTENT if there is no old image. One that is being prepared does not begin any more.
    */
   async abandon(): Promise<void> {
-    const group = this.#opened();
+    this.#abandoned += 1;
+    await this.#context.exclusively(() => this.#abandon(this.#opened()));
+  }
+
+  async #abandon(group: ResyncGroup): Promise<void> {
     const stage = this.#stage;
     if (stage === undefined || this.#isComplete) return;
     if (stage.row.state === 'in-place') {
@@ -326,18 +336,16 @@ export class GroupResync {
         { hint: 'Bring the other site back: the resync goes on by itself.', status: 409 },
       );
     }
-    await this.#context.exclusively(async () => {
-      const old = this.#context.store.loadCheckpoints().get(this.#groupId);
-      const to = old?.checkpoint ?? { sequence: 0, digest: emptyHistoryDigest };
-      const { epochHistory = [], config, volumes = [] } = old ?? {};
-      await this.#dropStage(group, stage);
-      await this.#reopen(group, { checkpoint: to, epochHistory, config, volumes });
-      group.tell({
-        kind: 'stageDropped',
-        to,
-        epochHistory,
-        ...(config === undefined ? {} : { config }),
-      });
+    const old = this.#context.store.loadCheckpoints().get(this.#groupId);
+    const to = old?.checkpoint ?? { sequence: 0, digest: emptyHistoryDigest };
+    const { epochHistory = [], config, volumes = [] } = old ?? {};
+    await this.#dropStage(group, stage);
+    await this.#reopen(group, { checkpoint: to, epochHistory, config, volumes });
+    group.tell({
+      kind: 'stageDropped',
+      to,
+      epochHistory,
+      ...(config === undefined ? {} : { config }),
     });
   }
 

@@ -3,14 +3,14 @@
  * each side killed in the middle, onto an old copy and onto an empty disk; and it is never taken
  * for whole before it is.
  */
-import { readdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startJournaledWrites, verifyJournal } from '../support/journaled-writes.ts';
 import { TestPair, type TestSite } from '../support/pair.ts';
 import { pollUntil } from '../support/poll.ts';
 import { run } from '../support/run-command.ts';
-import { differenceAtRest } from '../support/same-data.ts';
+import { differenceAtRest, isStaging } from '../support/same-data.ts';
 import { scratchDirectory } from '../support/scratch-directory.ts';
 
 const mebibyte = 1024 * 1024;
@@ -83,10 +83,7 @@ async function resyncsCompleted(site: TestSite): Promise<number> {
 async function sameAtRest(t: Test, pair: TestPair): Promise<void> {
   await pair.settled('blocks');
   // What was staged moves into the data files in the background.
-  const files = join(pair.b.dataDirectory, 'volumes');
-  await pollUntil('nothing is staged any more', () => {
-    return !readdirSync(files).some((name) => name.endsWith('.stage'));
-  });
+  await pollUntil('nothing is staged any more', () => !isStaging(pair.b));
   await pair.stop();
   t.equal(differenceAtRest(pair.a, pair.b), undefined, 'both data files are the same');
 }

@@ -2,30 +2,34 @@
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { startJournaledWrites } from './journaled-writes.ts';
-import { freePorts, TestPair } from './pair.ts';
+import { freePorts, type PairOptions, TestPair } from './pair.ts';
 import { scratchDirectory } from './scratch-directory.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 
+/** Between the sites, and from each site to the witness. */
+export interface Cables {
+  readonly peer: TcpProxy;
+  readonly a: TcpProxy;
+  readonly b: TcpProxy;
+}
+
 export interface Cabled {
   readonly pair: TestPair;
-  /** Between the sites, and from each site to the witness. */
-  readonly cables: { readonly peer: TcpProxy; readonly a: TcpProxy; readonly b: TcpProxy };
+  readonly cables: Cables;
   readonly directory: string;
 }
 
-export async function cabledPair(t: Test): Promise<Cabled> {
-  const directory = scratchDirectory(t);
+/** A pair with a witness that is not started yet; who made it closes the cables. */
+export async function makeCabled(
+  options: Omit<PairOptions, 'witness' | 'via'>,
+): Promise<Omit<Cabled, 'directory'>> {
   const [peerPort = 0, portA = 0, portB = 0] = await freePorts(3);
-  const pair = await TestPair.make({ directory, witness: true, via: { a: peerPort } });
+  const pair = await TestPair.make({ ...options, witness: true, via: { a: peerPort } });
   const cables = {
     peer: await TcpProxy.listen(peerPort),
     a: await TcpProxy.listen(portA),
     b: await TcpProxy.listen(portB),
   };
-  t.teardown(async () => {
-    await pair.stop();
-    for (const cable of Object.values(cables)) await cable.close();
-  });
   cables.peer.upstreamPort = pair.ports.b;
   for (const [site, cable, port] of [
     [pair.a, cables.a, portA],
@@ -35,6 +39,16 @@ export async function cabledPair(t: Test): Promise<Cabled> {
     const name = `name = "${pair.witness.name}"`;
     site.configure({ witness: [name, `address = "127.0.0.1:${port}"`] });
   }
+  return { pair, cables };
+}
+
+export async function cabledPair(t: Test): Promise<Cabled> {
+  const directory = scratchDirectory(t);
+  const { pair, cables } = await makeCabled({ directory });
+  t.teardown(async () => {
+    await pair.stop();
+    for (const cable of Object.values(cables)) await cable.close();
+  });
   await pair.start();
   for (const volume of ['blocks', 'other']) {
     await pair.a.cli('volume', 'create', volume, '--size', '32MiB', '--group', 'blocks');

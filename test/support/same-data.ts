@@ -28,6 +28,12 @@ export function differenceAtRest(a: TestSite, b: TestSite): string | undefined {
   return undefined;
 }
 
+/** A site that was resynced still moves what was staged into its data files, in the background. */
+export function isStaging(site: TestSite): boolean {
+  const names = readdirSync(join(site.dataDirectory, 'volumes'));
+  return names.some((name) => name.endsWith('.stage'));
+}
+
 function compareFiles(left: string, right: string): string | undefined {
   const sizeBytes = statSync(left).size;
   if (sizeBytes !== statSync(right).size) return 'sizes differ';

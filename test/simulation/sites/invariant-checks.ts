@@ -80,7 +80,9 @@ export class InvariantChecks {
     }
     if (this.forced) return;
     this.#lookAtConfig(seen, view.config, where);
-    const digest = site.log.digestAt(group.groupId, view.commit);
+    // A history that begins anew with a stage is in the log only after the next commit.
+    const isEnd = view.commit === view.end.sequence;
+    const digest = isEnd ? view.end.digest : site.log.digestAt(group.groupId, view.commit);
     sameEverywhere(seen.committed, view.commit, digest, `I11`, `${where} commit ${view.commit}`);
     if (!view.reigning || view.config === undefined) return;
     const name = `${view.epochIdOfReign}/${view.end.sequence}`;
