@@ -114,7 +114,7 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
     logIsVoid,
   });
   host.attach(group);
-  group.counters.checkpoint = start;
+  group.counters.restart(start);
   group.counters.logDamage = recovered?.damaged;
   group.counters.checkpointAtMs = context.wallMs();
   group.history.begin(image?.epochHistory ?? [], image?.config);
