@@ -87,16 +87,20 @@ function warnings(
   return found;
 }
 
-/** Makes this site primary of the group; gives the configuration that stands then. */
+/**
+ * Makes this site primary of the group, in an epoch after `above`; gives the configuration that
+ * stands then.
+ */
 export async function promoteByForce(
   host: ForcedPromotionHost,
   group: Group,
+  above = 0,
 ): Promise<GroupConfig> {
   group.tell({ kind: 'forcing' });
   try {
     // A copy that is not complete can't be promoted; the old image under it can.
     await group.resync.abandon();
-    const config = await decideForced(host, group);
+    const config = await decideForced(host, group, above);
     group.tell({ kind: 'forced', config });
     return config;
   } catch (error) {
@@ -105,15 +109,20 @@ export async function promoteByForce(
   }
 }
 
-async function decideForced(host: ForcedPromotionHost, group: Group): Promise<GroupConfig> {
+async function decideForced(
+  host: ForcedPromotionHost,
+  group: Group,
+  above: number,
+): Promise<GroupConfig> {
   const { register } = group;
   const current = await valueOfQuorum(host, group);
   const fields = { primary: host.storeId, inSync: [host.storeId], forced: group.view.end };
-  if (current === undefined) {
+  if (current === undefined || current.epoch < above) {
     const acceptors = [...host.forcedAcceptors];
     for (;;) {
       // What this site's acceptor took may have been won: its epoch is not to be used again (I2).
-      const newest = Math.max(group.view.config?.epoch ?? 0, host.acceptedEpoch(group));
+      const known = Math.max(group.view.config?.epoch ?? 0, host.acceptedEpoch(group));
+      const newest = Math.max(known, current?.epoch ?? 0, above);
       const alone = host.newConfig({ ...fields, epoch: newest + 1, acceptors });
       await register.force(alone);
       // An answer of the register that was on its way may have told of another epoch meanwhile.

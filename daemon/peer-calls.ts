@@ -76,6 +76,24 @@ export const peerCalls = {
     parameters: Type.Object({ groupId: identifier, after: sequence }),
     result: Type.Object({ frame: Type.Uint8Array({ maxByteLength: frameSizeBytesMax }) }),
   },
+  /** How the asked site's side of a split group stands (R36). */
+  splitSide: {
+    parameters: Type.Object({ groupId: identifier }),
+    result: Type.Object({ split: Type.Boolean(), resolving: Type.Boolean() }),
+  },
+  /** Give up the asked site's side of a split group; answers where its changes are kept. */
+  resolveHere: {
+    parameters: Type.Object({ groupId: identifier, volume: name }),
+    result: Type.Object({
+      directory: Type.String({ minLength: 1, maxLength: 4096 }),
+      done: Type.Boolean(),
+    }),
+  },
+  /** The asked site's side of a split is the one that stays: it reigns above this epoch. */
+  resolveWinner: {
+    parameters: Type.Object({ groupId: identifier, above: sequence }),
+    result: Type.Object({}),
+  },
   /** How many clients are attached to the volume at the asked site? */
   volumeClients: {
     parameters: Type.Object({ name }),

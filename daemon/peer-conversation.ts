@@ -275,6 +275,12 @@ export class PeerConversation implements GroupLink, PeerFigures {
       },
       blocks: (asked) => answerBlocks(site.groups.get(asked.groupId), asked, delay),
       logFrame: ({ groupId, after }) => logFrameOf(site.log, groupId, after),
+      splitSide: ({ groupId }) => site.splits.side(groupId),
+      resolveHere: ({ groupId, volume }) => site.splits.giveUpHere(groupId, volume),
+      resolveWinner: async ({ groupId, above }) => {
+        await site.splits.win(groupId, above);
+        return {};
+      },
       volumeClients: ({ name }) => ({
         connections: site.operations.find(name).volume.connections,
       }),

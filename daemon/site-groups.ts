@@ -200,6 +200,11 @@ export class SiteGroups implements ExportDirectory {
     }
   }
 
+  /** Clients of the group's volumes are disconnected: what they know of the data is void. */
+  disconnect(group: Group): void {
+    for (const { name } of group.volumes.all) this.#options.volumeGone(name);
+  }
+
   async closeAll(): Promise<void> {
     for (const group of this.#groups.values()) await group.close();
   }

@@ -9,6 +9,7 @@ import type { Operations } from './operations.ts';
 import type { SiteResync } from './resync/site-resync.ts';
 import type { SiteGroups } from './site-groups.ts';
 import type { RegisterStatus } from './site-status.ts';
+import type { SplitResolver } from './split/split-resolver.ts';
 import type { SiteStore } from './store/site-store.ts';
 import type { CertificateEnd } from './system-tls.ts';
 import type { MemoryBudget } from './volume/memory-budget.ts';
@@ -51,6 +52,7 @@ export interface SiteParts {
   readonly memory: MemoryBudget;
   readonly groups: SiteGroups;
   readonly operations: Operations;
+  readonly splits: SplitResolver;
   readonly peer: PeerFigures;
   readonly resync: Pick<SiteResync, 'answer'>;
   readonly witness: WitnessParts;

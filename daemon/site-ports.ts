@@ -9,6 +9,7 @@ import type { Disk } from '../wal/disk.ts';
 import { SystemDisk } from '../wal/system-disk.ts';
 import { type OpenDatabase, openDatabase } from './store/database.ts';
 import { randomId, systemClock, systemRandom, wallClockMs } from './system-clock.ts';
+import { freeBytesAt } from './system-files.ts';
 import { systemNetwork } from './system-network.ts';
 import type { CertificateEnd } from './system-tls.ts';
 
@@ -24,6 +25,8 @@ export interface SitePorts {
   /** 128 random bits as 32 hex digits. */
   readonly randomId: () => string;
   readonly openDatabase: OpenDatabase;
+  /** Bytes that the file system of a path has room for; without it no room is looked for. */
+  readonly freeBytesAt?: (path: string) => Promise<number>;
   /** Runs it when what has arrived by now has been looked at: what comes meanwhile can join in. */
   readonly later: (run: () => void) => void;
 }
@@ -38,6 +41,7 @@ export function systemPorts(): SitePorts {
     random: systemRandom,
     randomId,
     openDatabase,
+    freeBytesAt,
     later: (run) => {
       setImmediate(run);
     },

@@ -186,6 +186,15 @@ export interface PromotionEvidence {
   readonly confirmation: string;
 }
 
+/** The side of a split that was given up: it becomes a copy of the other one by itself. */
+export interface ResolvedSplit {
+  readonly site: string;
+  /** Where that site keeps what it had changed in the volume. */
+  readonly directory: string;
+  /** That is there; otherwise it is being copied. */
+  readonly done: boolean;
+}
+
 /** Operator actions. Each throws a `CasemateError` with a stable code when it can't be done. */
 export interface SiteControl {
   status(): Promise<SiteStatus>;
@@ -197,4 +206,6 @@ export interface SiteControl {
   switchover(name: string): Promise<void>;
   promotionEvidence(name: string): Promise<PromotionEvidence>;
   forcePromote(name: string, confirmation: string): Promise<void>;
+  /** Ends a split of the volume's group by giving up the side of the site `drop` (R36). */
+  resolveSplit(name: string, drop: string): Promise<ResolvedSplit>;
 }

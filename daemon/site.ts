@@ -30,6 +30,7 @@ import { type SiteRegister, siteRegister } from './site-register.ts';
 import type {
   CreateVolume,
   PromotionEvidence,
+  ResolvedSplit,
   SiteControl,
   SiteEvent,
   SiteStatus,
@@ -37,6 +38,7 @@ import type {
 } from './site-status.ts';
 import { SiteWitness } from './site-witness.ts';
 import { receivedMemory } from './slab-pool.ts';
+import { SplitResolver } from './split/split-resolver.ts';
 import { siteStatus, volumeStatus } from './status.ts';
 import { SiteStore } from './store/site-store.ts';
 import type { CertificateEnd } from './system-tls.ts';
@@ -73,6 +75,7 @@ export class Site implements SiteControl, SiteParts {
   readonly witness: SiteWitness;
   readonly register: SiteRegister;
   readonly operations: Operations;
+  readonly splits: SplitResolver;
   readonly log: Log;
   readonly store: SiteStore;
   readonly memory: MemoryBudget;
@@ -164,7 +167,17 @@ export class Site implements SiteControl, SiteParts {
       volumeGone: options.volumeGone,
     });
     this.peer.serve(acceptors);
-    this.operations = new Operations(this.#operationsHost());
+    const operationsHost = this.#operationsHost();
+    this.operations = new Operations(operationsHost);
+    this.splits = new SplitResolver({
+      site: operationsHost,
+      groups: this.groups,
+      find: (name) => this.operations.find(name),
+      store,
+      ports,
+      dataDirectory: config.dataDirectory,
+      isOver: () => this.#closed || this.failure !== undefined,
+    });
     this.#checkpointer = new Checkpointer({
       groups: () => this.groups.all,
       store,
@@ -341,6 +354,10 @@ export class Site implements SiteControl, SiteParts {
     return this.operations.forcePromote(name, confirmation);
   }
 
+  resolveSplit(name: string, drop: string): Promise<ResolvedSplit> {
+    return this.splits.resolve(name, drop);
+  }
+
   #tickLater(): void {
     this.#cancelTick = this.#ports.clock.setTimer(tickMs, () => {
       this.#tick();
@@ -354,6 +371,7 @@ export class Site implements SiteControl, SiteParts {
     this.#checkpointer.tick();
     this.#logRoom.tick(this.clock.nowMs());
     this.#healingRetries.tick(this.clock.nowMs(), this.groups.all);
+    this.splits.tick(this.groups.all);
   }
 
   #context(options: SiteOptions, bootId: string): GroupContext {

@@ -1,5 +1,9 @@
-/** Small files that a site is pointed to by its configuration: certificates, keys, passwords. */
+/**
+ * Small files that a site is pointed to by its configuration (certificates, keys, passwords), and
+ * what room a file system has.
+ */
 import { readFileSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
 import { CasemateError } from './errors.ts';
 
 /**
@@ -16,4 +20,10 @@ export function readNamedFile(key: string, path: string): string {
       cause,
     });
   }
+}
+
+/** Bytes that may still be written to the file system of `path`. */
+export async function freeBytesAt(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
 }

@@ -48,7 +48,13 @@ export const waitReasons: Readonly<Record<WaitCode, WaitAdvice>> = {
   split: {
     clears:
       'when the copy of one site is given up: both have changes that the other lacks. ' +
-      'Keep both data directories as they are until it is decided which one is right',
+      'Which one is right has to be decided by a person, and `casemate resolve` carries it out',
+    command: 'casemate status',
+  },
+  resolving: {
+    clears:
+      'by itself when both sites are connected: this side was given up and becomes a copy of the ' +
+      'other one, which serves its clients as soon as it follows',
     command: 'casemate status',
   },
   damaged: {

@@ -232,6 +232,23 @@ export const promotionSchema = Type.Object(
   strict,
 );
 
+export const resolveSchema = Type.Object(
+  {
+    drop: Type.String({
+      minLength: 1,
+      maxLength: 63,
+      description: 'The site whose changes since the split are given up.',
+    }),
+  },
+  strict,
+);
+
+export const resolvedSchema = Type.Object({
+  site: text,
+  directory: Type.String({ description: 'Where that site keeps what it had changed.' }),
+  done: Type.Boolean({ description: 'That is there; otherwise it is being copied.' }),
+});
+
 export type VolumeAnswer = Static<typeof volumeStatusSchema>;
 export type GroupAnswer = Static<typeof groupStatusSchema>;
 export type StatusAnswer = Static<typeof siteStatusSchema>;

@@ -11,6 +11,8 @@ import {
   nameParametersSchema,
   promotionSchema,
   resizeVolumeSchema,
+  resolvedSchema,
+  resolveSchema,
   volumeDetailSchema,
   volumeListSchema,
   volumeStatusSchema,
@@ -148,5 +150,17 @@ function addRoleRoutes(api: HttpServer, control: SiteControl): void {
       await control.forcePromote(request.params.name, request.body.confirmation);
       return await find(control, request.params.name);
     },
+  );
+  api.post<Named & { Body: Static<typeof resolveSchema> }>(
+    '/v1/volumes/:name/resolve',
+    {
+      schema: {
+        summary: 'Ends a split by giving one side up; answers when that goes on by itself.',
+        params: nameParametersSchema,
+        body: resolveSchema,
+        response: { 200: resolvedSchema, ...errors },
+      },
+    },
+    async (request) => await control.resolveSplit(request.params.name, request.body.drop),
   );
 }

@@ -12,6 +12,7 @@ import {
   pkiRenewCommand,
   pkiShowCommand,
 } from './pki-commands.ts';
+import { resolveCommand } from './resolve-command.ts';
 import { promoteCommand, switchoverCommand } from './role-commands.ts';
 import { eventsCommand, statusCommand, whyCommand } from './site-commands.ts';
 import type { Terminal } from './terminal.ts';
@@ -38,6 +39,7 @@ export const commands: readonly Command[] = [
   deleteCommand,
   switchoverCommand,
   promoteCommand,
+  resolveCommand,
   pkiInitCommand,
   pkiIssueCommand,
   pkiRenewCommand,

@@ -23,9 +23,11 @@ export const bulkCalls = {
       groupId: identifier,
       from: count,
       base: Type.Union([historyPoint, Type.Null()]),
+      /** Since when the one who asks knows its own changes, if those have to go (R36). */
+      own: Type.Union([historyPoint, Type.Null()]),
     }),
     result: Type.Object({
-      /** The source knows what has changed since `base`. */
+      /** The source knows what has changed since `base`, and has had `own` in its history. */
       knowsChanges: Type.Boolean(),
       volumes: Type.Array(
         Type.Object({

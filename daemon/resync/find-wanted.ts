@@ -2,10 +2,12 @@
  * Which extents a resync has to get, by what the source knows: those that have changed since the
  * base, or else all that are allocated here or there, for what is a hole there must become one.
  */
+import type { CoreView } from '../../replication/core/events.ts';
 import { extentSizeBytes } from '../../replication/resync/dirty-map.ts';
 import { blockSizeBytes } from '../../wal/checksum.ts';
 import type { GroupId } from '../../wal/frame.ts';
 import { SparseSet } from '../../wal/sparse-set.ts';
+import type { GroupChanges } from '../volume/group-changes.ts';
 import type { GroupVolumes } from '../volume/group-volumes.ts';
 import type { BulkCall, BulkCallResult } from './bulk-calls.ts';
 import { allocatedExtents } from './extents.ts';
@@ -13,7 +15,12 @@ import type { StageFiles } from './stage-files.ts';
 import type { WantedExtents } from './wanted-extents.ts';
 
 export interface FindWantedOptions {
-  readonly group: { readonly groupId: GroupId; readonly volumes: GroupVolumes };
+  readonly group: {
+    readonly groupId: GroupId;
+    readonly volumes: GroupVolumes;
+    readonly changes: GroupChanges;
+    readonly view: CoreView;
+  };
   readonly source: BulkCallResult<'resyncVolumes'>;
   readonly full: boolean;
   readonly ask: BulkCall;
@@ -38,6 +45,8 @@ export async function findWanted(
     }
     const own = group.volumes.byNumber(volume);
     if (full && own !== undefined) wanted.want(volume, await allocatedExtents(own.store));
+    // A side of a split that is given up gives up what it has changed itself (R36).
+    if (group.view.resolving) wanted.want(volume, group.changes.map.extents(volume));
     // Where the stage has a hole the data file below it need not have one.
     if (staged !== undefined) wanted.want(volume, extentsOf(staged.stagedBlocks(volume)));
     wanted.limit(volume, sizeBytes);

@@ -169,6 +169,11 @@ export class GroupResync {
     this.#peer = { progress, rate, atMs: nowMs };
   }
 
+  /** The group's history has this point, by the log. */
+  hasPoint({ sequence, digest }: HistoryPoint): boolean {
+    return this.#context.log.digestAt(this.#groupId, sequence) === digest;
+  }
+
   /** Where a promotion of this site would begin, if it is not the end of its log. */
   get oldImage(): HistoryPoint | undefined {
     if (this.unfinished === undefined) return undefined;
@@ -251,6 +256,7 @@ export class GroupResync {
       groupId: this.#groupId,
       from: from.sequence,
       base: effect.changed ? (effect.base ?? null) : null,
+      own: group.view.resolving ? (group.changes.base ?? null) : null,
     });
     const full = !effect.changed || !source.knowsChanges;
     const wanted = new WantedExtents(from.sequence);

@@ -4,6 +4,7 @@
  */
 import { extentSizeBytes } from '../../replication/resync/dirty-map.ts';
 import { blockSizeBytes, checksumPieces } from '../../wal/checksum.ts';
+import type { HistoryPoint } from '../../wal/frame.ts';
 import type { VolumeStore } from '../../wal/volume-store.ts';
 import { CasemateError } from '../errors.ts';
 import type { Group } from '../volume/group.ts';
@@ -24,7 +25,7 @@ export async function answerVolumes(
   const source = reigning(group);
   let isLate = false;
   const reached = (): boolean => isLate || source.volumes.committedThrough >= asked.from;
-  await Promise.race([source.waitFor(reached), delay(reachMsMax)]);
+  if (!reached()) await Promise.race([source.waitFor(reached), delay(reachMsMax)]);
   isLate = true;
   if (source.volumes.committedThrough < asked.from) {
     throw cannot(`record ${asked.from} is not in effect here`);
@@ -33,8 +34,17 @@ export async function answerVolumes(
   const knowsChanges =
     asked.base !== null &&
     base?.sequence === asked.base.sequence &&
-    base.digest === asked.base.digest;
+    base.digest === asked.base.digest &&
+    (asked.own === null || provesOwn(source, asked.own, base));
   return { knowsChanges, volumes: source.volumes.table() };
+}
+
+/**
+ * What the other side changed since `own` and what this one changed since `base` is all that
+ * differs, if the newer of the two is in both histories; the other side has looked at `base`.
+ */
+function provesOwn(source: Group, own: HistoryPoint, base: HistoryPoint): boolean {
+  return own.sequence <= base.sequence || source.resync.hasPoint(own);
 }
 
 export async function answerMap(

@@ -4,7 +4,8 @@
  */
 import { Type } from '@sinclair/typebox';
 import type { AcceptorState, AcceptorStore } from '../../replication/register/acceptor.ts';
-import type { GroupId } from '../../wal/frame.ts';
+import { isAcceptorState } from '../../replication/register/messages.ts';
+import type { GroupId, StoreId } from '../../wal/frame.ts';
 import { type Database, together } from './database.ts';
 import { storeCorrupt } from './errors.ts';
 import { checkedRow } from './rows.ts';
@@ -46,6 +47,19 @@ export class AcceptorTable implements AcceptorStore {
     } catch (error) {
       throw storeCorrupt(this.#path, `acceptor state of group ${groupId} is no JSON`, error);
     }
+  }
+
+  /**
+   * The operator gives up what was forced at this site alone (R36): its acceptor hears others
+   * again. What it promised stays; without a value it is blank, which needs all other acceptors.
+   */
+  releaseForced(groupId: GroupId, own: StoreId): void {
+    const state = this.load(groupId);
+    if (!isAcceptorState(state) || state.value === undefined) return;
+    const { promised, value } = state;
+    const alone = value.acceptors.length === 1 && value.acceptors[0] === own;
+    if (!alone || value.forced === undefined || value.primary !== own) return;
+    this.save(groupId, promised === undefined ? {} : { promised });
   }
 
   /** Durable when it returns, or `together` around it does: only then may the acceptor answer. */

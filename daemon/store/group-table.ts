@@ -1,7 +1,8 @@
 /**
  * The groups of this site with what a group keeps besides its checkpoint: its mode, its flags
- * (R24), its base (R27), and the promotions that were forced here (R35). A removed group stays in
- * the table for ever, so that a peer that was away learns of the removal (R39).
+ * (R24; `resolving` is a row of `resolve-table.ts`), its base (R27), and the promotions that were
+ * forced here (R35). A removed group stays in the table for ever, so that a peer that was away
+ * learns of the removal (R39).
  */
 import { Type } from '@sinclair/typebox';
 import type { GroupFlags } from '../../replication/core/config.ts';
@@ -45,6 +46,7 @@ export const groupTableSql = `
 const onPeerLossSchema = Type.Union([Type.Literal('suspend'), Type.Literal('preferred')]);
 
 const rowSchema = Type.Object({
+  resolving: flagSchema,
   group_id: identifierSchema,
   name: Type.String({ minLength: 1 }),
   on_peer_loss: onPeerLossSchema,
@@ -94,7 +96,10 @@ export class GroupTable {
   constructor(database: Database, path: string) {
     this.#path = path;
     this.#statements = {
-      list: database.prepare('SELECT * FROM consistency_group ORDER BY created_at_ms, group_id'),
+      list: database.prepare(
+        `SELECT *, EXISTS (SELECT 1 FROM resolving WHERE resolving.group_id = g.group_id) AS resolving
+         FROM consistency_group AS g ORDER BY created_at_ms, group_id`,
+      ),
       named: database.prepare('SELECT 1 FROM consistency_group WHERE name = ? AND removed = 0'),
       create: database.prepare(
         `INSERT INTO consistency_group
@@ -107,6 +112,7 @@ export class GroupTable {
       setInconsistent: database.prepare(
         'UPDATE consistency_group SET inconsistent = 1 WHERE group_id = ?',
       ),
+      notSplit: database.prepare('UPDATE consistency_group SET split = 0 WHERE group_id = ?'),
       resynced: database.prepare(
         `UPDATE consistency_group SET inconsistent = 0, damaged = 0, base = NULL
          WHERE group_id = ?`,
@@ -141,10 +147,15 @@ export class GroupTable {
     this.#changed(this.#statements.remove.run(groupId), groupId);
   }
 
-  setFlags(groupId: GroupId, flags: GroupFlags): void {
+  setFlags(groupId: GroupId, flags: Omit<GroupFlags, 'resolving'>): void {
     const { inconsistent, split, damaged } = flags;
     const values = [inconsistent, split, damaged].map(Number);
     this.#changed(this.#statements.setFlags.run(...values, groupId), groupId);
+  }
+
+  /** The side here is given up (R36): that it was split is settled. */
+  notSplit(groupId: GroupId): void {
+    this.#changed(this.#statements.notSplit.run(groupId), groupId);
   }
 
   /** A resync writes into the data files from now on (R26). */
@@ -194,6 +205,7 @@ export class GroupTable {
         inconsistent: row.inconsistent === 1,
         split: row.split === 1,
         damaged: row.damaged === 1,
+        resolving: row.resolving === 1,
       },
       base: checkedJson(historyPointSchema, row.base, this.#path, `base of group ${row.name}`),
     };

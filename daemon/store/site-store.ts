@@ -32,6 +32,7 @@ import {
   type StoredGroup,
 } from './group-table.ts';
 import { IdentityTable, identityTableSql, type StoreIdentity } from './identity-table.ts';
+import { ResolveTable, resolveTableSql, type StoredResolve } from './resolve-table.ts';
 import { StageTable, type StoredStage, stageTableSql } from './stage-table.ts';
 import { WitnessTable, witnessTableSql } from './witness-table.ts';
 
@@ -40,6 +41,7 @@ export type { NewEvent } from './event-log.ts';
 export type { ExtentKind, StoredChunk } from './extent-table.ts';
 export type { ForcedPromotion, NewGroup, StoredGroup } from './group-table.ts';
 export type { StoreIdentity } from './identity-table.ts';
+export type { StoredResolve } from './resolve-table.ts';
 export type { StoredStage } from './stage-table.ts';
 
 const format: DatabaseFormat = {
@@ -49,6 +51,7 @@ const format: DatabaseFormat = {
     identityTableSql + groupTableSql + checkpointTableSql + acceptorTableSql,
     extentTableSql + stageTableSql,
     witnessTableSql,
+    resolveTableSql,
   ],
 };
 
@@ -82,12 +85,15 @@ export class SiteStore {
   readonly #checkpoints: CheckpointTable;
   readonly #extents: ExtentTable;
   readonly #stages: StageTable;
+  readonly #resolves: ResolveTable;
   readonly #removeGroup: (groupId: GroupId) => void;
   readonly #setBase: (groupId: GroupId, base: HistoryPoint | undefined) => void;
   readonly #saveAll: (entries: readonly StoredCheckpoint[], stages: readonly StageSave[]) => void;
   readonly #beginStage: (stage: StoredStage, chunks: readonly StoredChunk[]) => void;
   readonly #goInPlace: (stage: StoredStage) => void;
   readonly #dropStage: (groupId: GroupId) => void;
+  readonly #setFlags: (groupId: GroupId, flags: GroupFlags) => void;
+  readonly #beginResolve: (groupId: GroupId, resolve: StoredResolve) => void;
   /** What this site promised as an acceptor of the register. */
   readonly acceptors: AcceptorTable;
   /** The witnesses that this site has met. */
@@ -102,12 +108,14 @@ export class SiteStore {
     this.#checkpoints = new CheckpointTable(database, path);
     this.#extents = new ExtentTable(database, path);
     this.#stages = new StageTable(database, path);
+    this.#resolves = new ResolveTable(database, path);
     this.acceptors = new AcceptorTable(database, path);
     this.witnesses = new WitnessTable(database, path);
     this.#removeGroup = database.transaction((groupId: GroupId) => {
       this.#checkpoints.delete(groupId);
       this.#endStage(groupId);
       this.#extents.clear(groupId, ['dirty']);
+      this.#resolves.delete(groupId);
       this.#groups.remove(groupId);
     });
     this.#setBase = database.transaction((groupId: GroupId, base: HistoryPoint | undefined) => {
@@ -132,6 +140,15 @@ export class SiteStore {
     this.#goInPlace = database.transaction((stage: StoredStage) => {
       this.#stages.save(stage);
       this.#groups.setInconsistent(stage.groupId);
+    });
+    this.#setFlags = database.transaction((groupId: GroupId, flags: GroupFlags) => {
+      this.#groups.setFlags(groupId, flags);
+      if (!flags.resolving) this.#resolves.delete(groupId);
+    });
+    this.#beginResolve = database.transaction((groupId: GroupId, resolve: StoredResolve) => {
+      this.#resolves.save(groupId, resolve);
+      this.#groups.notSplit(groupId);
+      this.acceptors.releaseForced(groupId, this.storeId);
     });
     this.#dropStage = database.transaction((groupId: GroupId) => this.#endStage(groupId));
     this.events = EventLog.open(options.directory, options.eventsCountMax, options.openDatabase);
@@ -185,7 +202,26 @@ export class SiteStore {
   }
 
   setFlags(groupId: GroupId, flags: GroupFlags): void {
-    this.#groups.setFlags(groupId, flags);
+    this.#setFlags(groupId, flags);
+  }
+
+  // --- the side of a split that was given up (R36)
+
+  resolve(groupId: GroupId): StoredResolve | undefined {
+    return this.#resolves.load(groupId);
+  }
+
+  /**
+   * The side of the group here is given up: it is split no more, and its acceptor hears the other
+   * site again if a forced promotion had ended that (R35).
+   */
+  beginResolve(groupId: GroupId, resolve: StoredResolve): void {
+    this.#beginResolve(groupId, resolve);
+  }
+
+  /** What this side had changed is kept aside, durably. */
+  resolveKeptAside(groupId: GroupId, resolve: StoredResolve): void {
+    this.#resolves.save(groupId, { ...resolve, keptAside: true });
   }
 
   /** A new base, or none: what has changed since an older one is forgotten with it (R27). */
@@ -257,6 +293,7 @@ export class SiteStore {
   #saveStage({ groupId, stage, chunks, completes }: StageSave): void {
     if (completes) {
       this.#groups.resynced(groupId);
+      this.#resolves.delete(groupId);
       this.#extents.clear(groupId, ['dirty', 'wanted', 'held']);
     }
     if (stage === undefined) {

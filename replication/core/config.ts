@@ -48,6 +48,8 @@ export interface GroupFlags {
   readonly inconsistent: boolean;
   readonly split: boolean;
   readonly damaged: boolean;
+  /** An operator has given this side of a split up: it gets the other side's history (R36). */
+  readonly resolving: boolean;
 }
 
 /** One frame's place in the history, as the core sees it. */

@@ -5,7 +5,7 @@
  * socket (R19, H12).
  */
 import type { EpochId, HistoryPoint } from '../../wal/frame.ts';
-import type { EpochEntry, FrameSummary, GroupConfig } from './config.ts';
+import type { EpochEntry, FrameSummary, GroupConfig, GroupFlags } from './config.ts';
 import type { PairMessage } from './messages.ts';
 
 export type CoreEvent =
@@ -52,6 +52,11 @@ export type CoreEvent =
   | { readonly kind: 'notForced' }
   /** Operator: `config` was forced at this site; it reigns by it (R35). */
   | { readonly kind: 'forced'; readonly config: GroupConfig }
+  /**
+   * Operator: this side of a split is given up (R36), durably. Told again when the log is quiet,
+   * and with `keptAside` when its own changes are kept aside, so that it may be overwritten.
+   */
+  | { readonly kind: 'resolving'; readonly keptAside: boolean }
   /** This life's swap from absent has won (R39): a new group, this site its first primary. */
   | { readonly kind: 'created'; readonly config: GroupConfig }
   /** Joiner: the stage that `prepareResync` asked for is durable, and the log follows it. */
@@ -129,11 +134,7 @@ export type CoreEffect =
   /** Keep in the store, durably, before the next effect. */
   | {
       readonly kind: 'persistFlags';
-      readonly flags: {
-        readonly split: boolean;
-        readonly damaged: boolean;
-        readonly inconsistent: boolean;
-      };
+      readonly flags: GroupFlags;
     }
   | { readonly kind: 'persistBase'; readonly base: HistoryPoint | undefined }
   /** Something an operator wants to find later. */
@@ -154,6 +155,7 @@ export type WaitReason =
   | { readonly code: 'epoch-start'; readonly text: string }
   | { readonly code: 'switchover'; readonly text: string }
   | { readonly code: 'split'; readonly text: string }
+  | { readonly code: 'resolving'; readonly text: string }
   | { readonly code: 'damaged'; readonly text: string }
   | { readonly code: 'inconsistent'; readonly text: string }
   | { readonly code: 'log-failed'; readonly text: string }
@@ -193,6 +195,8 @@ export interface CoreView {
   readonly peerDurable: number;
   readonly peerCheckpoint: number;
   readonly inSyncWithPeer: boolean;
+  /** This side of a split is given up, and not yet a copy of the other one (R36). */
+  readonly resolving: boolean;
   /** This site's own copy is being resynced. */
   readonly staged: boolean;
   /** False while a drop or takeover swap is pending: sessions must not be opened (R13). */

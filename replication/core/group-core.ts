@@ -14,6 +14,7 @@ import { currentSession, onRefuse, onSessionClosed, onSessionOpened } from './li
 import type { PairMessage } from './messages.ts';
 import { onCreated, onForced, onForcing, onSwapLost, onSwapWon } from './outcomes.ts';
 import { noteNumber, onConfirmReads } from './read-confirmation.ts';
+import { onResolving } from './resolve.ts';
 import { onResyncBegun, onResynced, onResyncFailed, onStageDropped } from './resync.ts';
 import type { CoreOptions } from './state.ts';
 import { CoreState, changeFlags, otherMember, wantsSession } from './state.ts';
@@ -230,6 +231,9 @@ function dispatch(state: CoreState, event: CoreEvent): void {
       break;
     case 'forced':
       onForced(state, event.config);
+      break;
+    case 'resolving':
+      onResolving(state, event.keptAside);
       break;
     case 'created':
       onCreated(state, event.config);

@@ -9,6 +9,7 @@ import { cut } from './cut.ts';
 import { findFork } from './fork.ts';
 import { closeLink, refuse } from './link-state.ts';
 import type { HelloMessage, WelcomeMessage } from './messages.ts';
+import { mayAnswerInResolve, mayFollowInResolve } from './resolve.ts';
 import { offerResync, prepareResync } from './resync.ts';
 import { SendTimes } from './send-times.ts';
 import type { CoreState, OpenLink } from './state.ts';
@@ -30,6 +31,10 @@ export function onHello(state: CoreState, hello: HelloMessage): void {
   link.peerHello = hello;
   state.lastPeerStore = hello.storeId;
   state.peerCheckpoint = hello.checkpoint.sequence;
+  if (state.flags.resolving || hello.flags.resolving) {
+    if (mayAnswerInResolve(state, link, hello)) welcomePeer(state);
+    return;
+  }
   if (forcedAgainstMe(state, hello)) {
     refuseForced(state, hello);
     return;
@@ -136,11 +141,15 @@ type JoinAnswer =
 
 /** How the peer can follow this site (R23, R24, R25). */
 function answerTo(state: CoreState, hello: HelloMessage, isMember: boolean): JoinAnswer {
-  const { damaged, inconsistent, split } = hello.flags;
+  const { damaged, inconsistent, split, resolving } = hello.flags;
   const { staged } = hello;
   if (split) {
     const text = 'the other site is marked split; `casemate resolve` ends that';
     return { kind: 'refuse', code: 'split', text };
+  }
+  if (isMember && resolving) {
+    const text = 'the other side of the split is given up: it is dropped, then it joins';
+    return { kind: 'refuse', code: 'resync-needed', text };
   }
   const lost = damaged || inconsistent || staged !== undefined;
   if (isMember && (lost || hello.end.sequence < state.commit)) {
@@ -158,7 +167,7 @@ function answerTo(state: CoreState, hello: HelloMessage, isMember: boolean): Joi
       ? { kind: 'log', fork: point }
       : { kind: 'resync', common: 0 };
   }
-  if (damaged || inconsistent) return { kind: 'resync', common: 0 };
+  if (damaged || inconsistent || resolving) return { kind: 'resync', common: 0 };
   if (fork < hello.committedFloor) {
     return {
       kind: 'refuse',
@@ -219,6 +228,10 @@ export function onWelcome(state: CoreState, welcome: WelcomeMessage): void {
   }
   const primary = link.peerHello.storeId;
   const known = state.config;
+  if (state.flags.resolving && !mayFollowInResolve(state, welcome)) {
+    closeLink(state, 'the side that was given up waits for a newer epoch of the other one (R8)');
+    return;
+  }
   if (known !== undefined && welcome.config.epoch < known.epoch) {
     closeLink(state, `the peer reigns by epoch ${welcome.config.epoch}, which is over (R8)`);
     return;

@@ -106,9 +106,10 @@ export function onForced(state: CoreState, config: GroupConfig): void {
   const before = state.config;
   state.swap = undefined;
   closeLink(state, 'this site was promoted by force');
+  state.keptAside = false;
   changeFlags(
     state,
-    { split: false, damaged: false, inconsistent: false },
+    { split: false, damaged: false, inconsistent: false, resolving: false },
     'flags cleared: an operator promoted this site by force',
   );
   if (before !== undefined) keepBase(state, before, config);

@@ -18,6 +18,7 @@ import type { EpochEntry, GroupConfig } from './config.ts';
 import { cut } from './cut.ts';
 import { closeLink, sendHelloWhenQuiet } from './link-state.ts';
 import type { HelloMessage, ResyncOffer, WelcomeMessage } from './messages.ts';
+import { sharesBase } from './resolve.ts';
 import { SendTimes } from './send-times.ts';
 import type { CoreState, OpenLink, ReigningRole } from './state.ts';
 import { changeFlags } from './state.ts';
@@ -76,7 +77,7 @@ export function prepareResync(state: CoreState, link: OpenLink, welcome: Welcome
     closeLink(state, 'a welcome to a resync without its history');
     return;
   }
-  const changed = state.stagedFrom === undefined && goBack(state, resync);
+  const changed = state.stagedFrom === undefined && knowsChanges(state, resync);
   state.preparing = true;
   link.preparing = true;
   state.effects.push({
@@ -90,6 +91,14 @@ export function prepareResync(state: CoreState, link: OpenLink, welcome: Welcome
   });
   const what = changed ? 'what has changed since both were in sync' : 'everything';
   state.event('info', 'resync-begins', `resync from record ${fork.sequence} on: ${what}`);
+}
+
+/**
+ * Only what has changed since the base differs. On a side that was given up (R36) nothing is cut:
+ * what it has changed itself is wanted as well.
+ */
+function knowsChanges(state: CoreState, offer: ResyncOffer): boolean {
+  return state.flags.resolving ? sharesBase(state, offer.base) : goBack(state, offer);
 }
 
 /**
@@ -155,7 +164,9 @@ export function onResynced(state: CoreState): void {
   assert(state.stagedFrom !== undefined, 'what is complete had begun');
   state.stagedFrom = undefined;
   state.base = undefined;
-  changeFlags(state, { damaged: false, inconsistent: false }, 'this copy is whole again');
+  state.keptAside = false;
+  const none = { damaged: false, inconsistent: false, resolving: false };
+  changeFlags(state, none, 'this copy is whole again');
   state.event('info', 'resync-complete', `complete at record ${state.checkpoint.sequence}`);
   if (state.link.kind === 'joined') sendAck(state, undefined);
 }

@@ -187,6 +187,8 @@ export class CoreState {
   preparing = false;
   /** A promotion by force is being decided at the point where this log ends. */
   forcing = false;
+  /** R36: this side's own changes are kept aside, it may join the other side. */
+  keptAside = false;
   /** Following by log was found impossible: the next hello asks for a resync. */
   needsResync = false;
 
@@ -243,8 +245,9 @@ export function otherMember(config: GroupConfig, me: StoreId): StoreId | undefin
 
 /** R24: nothing is known to be missing or wrong in this site's copy. */
 export function isWhole(state: CoreState): boolean {
-  const { inconsistent, split, damaged } = state.flags;
-  return !(inconsistent || split || damaged) && state.stagedFrom === undefined && !state.preparing;
+  const { inconsistent, split, damaged, resolving } = state.flags;
+  const marked = inconsistent || split || damaged || resolving;
+  return !marked && state.stagedFrom === undefined && !state.preparing;
 }
 
 /** Configuration of the last epoch-start record in the own log, if it is known. */
@@ -286,9 +289,14 @@ export function countedPeerDurable(state: CoreState, role: ReigningRole): number
   return counts ? state.link.peerDurable : 0;
 }
 
-/** R13: while a drop or takeover is pending no session is opened. R33: nor after a log error. */
+/**
+ * R13: while a drop or takeover is pending no session is opened. R33: nor after a log error. R36:
+ * nor before the changes of a side that was given up are kept aside.
+ */
 export function wantsSession(state: CoreState): boolean {
   if (state.role.kind === 'stopped' || state.forcing) return false;
+  if (state.role.kind === 'stopped') return false;
+  if (state.flags.resolving && !state.keptAside) return false;
   return state.swap?.name !== 'drop' && state.swap?.name !== 'takeover';
 }
 
@@ -324,16 +332,20 @@ export function noteDamage(state: CoreState, text: string): void {
 
 export function changeFlags(state: CoreState, flags: Partial<GroupFlags>, reason: string): void {
   const next = { ...state.flags, ...flags };
-  const { split, damaged, inconsistent } = next;
+  const { split, damaged, inconsistent, resolving } = next;
   if (
     split === state.flags.split &&
     damaged === state.flags.damaged &&
-    inconsistent === state.flags.inconsistent
+    inconsistent === state.flags.inconsistent &&
+    resolving === state.flags.resolving
   ) {
     return;
   }
   state.flags = next;
-  state.effects.push({ kind: 'persistFlags', flags: { split, damaged, inconsistent } });
-  const level = split || damaged || inconsistent ? 'error' : 'info';
+  state.effects.push({
+    kind: 'persistFlags',
+    flags: { split, damaged, inconsistent, resolving },
+  });
+  const level = split || damaged || inconsistent ? 'error' : resolving ? 'warn' : 'info';
   state.event(level, 'group-flags', reason);
 }

@@ -31,7 +31,9 @@ export function propose(
 
 /**
  * Lease and grace may change only where nobody reads under the old lease any more: in every swap
- * but `add` (H14). `acceptors` go back to the group's mode when both sites are in sync.
+ * but `add` (H14). `acceptors` go back to the group's mode when both sites are in sync, and the
+ * configuration is a forced one no more: both have that history, and a site that was forced alone
+ * has to hear the other one's proposals again.
  */
 function nextConfig(
   state: CoreState,
@@ -53,7 +55,7 @@ function nextConfig(
     acceptors,
     leaseMs: times.leaseMs,
     graceMs: times.graceMs,
-    ...(expected.forced === undefined ? {} : { forced: expected.forced }),
+    ...(expected.forced === undefined || name === 'add' ? {} : { forced: expected.forced }),
   };
 }
 

@@ -178,8 +178,8 @@ function connectedPeer(state: CoreState): { storeId: string; healthy: boolean } 
   if (link.kind === 'sending') return { storeId: link.peerStore, healthy: true };
   const hello = peerHello(state);
   if (hello === undefined) return undefined;
-  const { damaged, inconsistent, split } = hello.flags;
-  const healthy = !(damaged || inconsistent || split) && link.kind !== 'refused';
+  const { damaged, inconsistent, split, resolving } = hello.flags;
+  const healthy = !(damaged || inconsistent || split || resolving) && link.kind !== 'refused';
   return { storeId: hello.storeId, healthy };
 }
 
@@ -218,5 +218,5 @@ function peerMayRestart(state: CoreState, config: GroupConfig): boolean {
 function peerCannotReign(state: CoreState): boolean {
   const hello = peerHello(state);
   if (hello === undefined || hello.storeId !== state.config?.primary) return false;
-  return hello.flags.damaged || hello.flags.inconsistent;
+  return hello.flags.damaged || hello.flags.inconsistent || hello.flags.resolving;
 }

@@ -45,6 +45,7 @@ export function waitCode(state: CoreState): WaitReason['code'] | undefined {
     if (role.phase !== 'open') return 'epoch-start';
     return mayRead(state, state.nowMs) ? undefined : 'lease';
   }
+  if (flags.resolving) return 'resolving';
   if (flags.split) return 'split';
   if (flags.damaged) return 'damaged';
   if (flags.inconsistent) return 'inconsistent';
@@ -103,6 +104,11 @@ function waitText(state: CoreState, code: WaitReason['code']): string {
       return (
         'split: the other site was promoted by force or has another history, and this site may ' +
         'have answered writes that are missing there; `casemate resolve` has to drop one side'
+      );
+    case 'resolving':
+      return (
+        'this side of a split was given up: its own changes are kept aside, then it becomes a copy ' +
+        'of the other side; that goes on by itself whenever both sites are connected'
       );
     case 'damaged':
       return (
@@ -210,6 +216,7 @@ export function buildView(state: CoreState, waitSinceMs: number | undefined): Co
     peerDurable: link.kind === 'sending' ? link.peerDurable : 0,
     peerCheckpoint: state.peerCheckpoint,
     inSyncWithPeer: peer.kind === 'in-sync' && config !== undefined && hasPeer(state),
+    resolving: state.flags.resolving,
     staged: state.stagedFrom !== undefined,
     wantsSession: wantsSession(state),
     epochIdOfReign: role.kind === 'reigning' ? role.config.epochId : undefined,

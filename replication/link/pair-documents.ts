@@ -128,5 +128,6 @@ function groupFlags(fields: Fields): GroupFlags {
     inconsistent: fields.flag('inconsistent'),
     split: fields.flag('split'),
     damaged: fields.flag('damaged'),
+    resolving: fields.flag('resolving'),
   };
 }

@@ -63,7 +63,12 @@ export interface SiteHost {
   clockMs(site: SimulatedSite): number;
 }
 
-const wholeFlags: GroupFlags = { inconsistent: false, split: false, damaged: false };
+const wholeFlags: GroupFlags = {
+  inconsistent: false,
+  split: false,
+  damaged: false,
+  resolving: false,
+};
 
 /** What is left of a site after a crash. */
 export interface SiteStore {

@@ -6,6 +6,7 @@ import { CasemateError } from '../../daemon/errors.ts';
 import type {
   GroupStatus,
   PromotionEvidence,
+  ResolvedSplit,
   SiteControl,
   SiteEvent,
   SiteStatus,
@@ -172,6 +173,11 @@ export class SampleSite implements SiteControl {
     if (confirmation !== 'c0ffee') {
       throw new CasemateError('ERR_EVIDENCE_CHANGED', 'the evidence has changed', { status: 409 });
     }
+  }
+
+  async resolveSplit(name: string, drop: string): Promise<ResolvedSplit> {
+    this.#ask('resolve', name, drop);
+    return { site: drop, directory: `/data/kept-aside/${name}`, done: true };
   }
 
   #ask(...what: unknown[]): void {

@@ -288,6 +288,7 @@ t.test('every route is in the OpenAPI document, with summary and answers', async
     'patch /v1/volumes/{name}',
     'post /v1/volumes',
     'post /v1/volumes/{name}/promotion',
+    'post /v1/volumes/{name}/resolve',
     'post /v1/volumes/{name}/switchover',
   ]);
   for (const operation of Object.values(document.paths).flatMap(Object.values)) {

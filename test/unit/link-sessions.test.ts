@@ -85,7 +85,7 @@ t.test('documents of the pair protocol arrive as they were sent', async (t) => {
       checkpoint: point,
       committedFloor: 5,
       base: undefined,
-      flags: { inconsistent: false, split: true, damaged: false },
+      flags: { inconsistent: false, split: true, damaged: false, resolving: false },
       logStart: 2 ** 45,
       volumes: [{ volume: 1, sizeBytes: 2 ** 40 }],
       staged: { from: 4 },

@@ -27,7 +27,7 @@ function newGroup(name: string) {
   };
 }
 
-const flags = { inconsistent: false, split: false, damaged: false };
+const flags = { inconsistent: false, split: false, damaged: false, resolving: false };
 
 t.test('a new store makes an identity and keeps it', async (t) => {
   const directory = `${t.testdir()}/deep/data`;
