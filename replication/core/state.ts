@@ -295,7 +295,6 @@ export function countedPeerDurable(state: CoreState, role: ReigningRole): number
  */
 export function wantsSession(state: CoreState): boolean {
   if (state.role.kind === 'stopped' || state.forcing) return false;
-  if (state.role.kind === 'stopped') return false;
   if (state.flags.resolving && !state.keptAside) return false;
   return state.swap?.name !== 'drop' && state.swap?.name !== 'takeover';
 }
