@@ -31,7 +31,7 @@ t.test('from two voters to three and back', async (t) => {
 
   // One site has it, the other has not: nothing changes, and both values are named.
   await b.stop();
-  b.configure(witness.siteTables);
+  b.configure(witness.siteTables());
   await b.start();
   await pair.inSync('blocks');
   await write();
@@ -44,7 +44,7 @@ t.test('from two voters to three and back', async (t) => {
 
   // Both have it: it votes, and one site is enough from now on.
   await a.stop();
-  a.configure(witness.siteTables);
+  a.configure(witness.siteTables());
   await a.start();
   await pair.guarded('blocks');
   t.same((await a.group('blocks')).voters, ['lux-1', 'lux-2', 'lux-w']);

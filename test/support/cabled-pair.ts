@@ -21,24 +21,23 @@ export interface Cabled {
 
 /** A pair with a witness that is not started yet; who made it closes the cables. */
 export async function makeCabled(
-  options: Omit<PairOptions, 'witness' | 'via'>,
+  options: Pick<PairOptions, 'directory' | 'tables'>,
 ): Promise<Omit<Cabled, 'directory'>> {
   const [peerPort = 0, portA = 0, portB = 0] = await freePorts(3);
-  const pair = await TestPair.make({ ...options, witness: true, via: { a: peerPort } });
+  const pair = await TestPair.make({
+    ...options,
+    witness: true,
+    via: { a: peerPort },
+    witnessVia: { a: portA, b: portB },
+  });
   const cables = {
     peer: await TcpProxy.listen(peerPort),
     a: await TcpProxy.listen(portA),
     b: await TcpProxy.listen(portB),
   };
   cables.peer.upstreamPort = pair.ports.b;
-  for (const [site, cable, port] of [
-    [pair.a, cables.a, portA],
-    [pair.b, cables.b, portB],
-  ] as const) {
-    cable.upstreamPort = pair.witness.port;
-    const name = `name = "${pair.witness.name}"`;
-    site.configure({ witness: [name, `address = "127.0.0.1:${port}"`] });
-  }
+  cables.a.upstreamPort = pair.witness.port;
+  cables.b.upstreamPort = pair.witness.port;
   return { pair, cables };
 }
 

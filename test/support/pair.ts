@@ -225,10 +225,12 @@ export interface PairOptions {
   readonly tables?: Readonly<Record<string, readonly string[]>>;
   /** Runs a witness as well, which both sites name. */
   readonly witness?: boolean;
-  /** Port that each site dials instead of its peer's own: a proxy's. */
   /** Lines of the table `tls`, by the name of who has it. */
   readonly tls?: (name: string) => readonly string[];
+  /** Port that each site dials instead of its peer's own: a proxy's. */
   readonly via?: { readonly a?: number; readonly b?: number };
+  /** Likewise instead of the witness's. */
+  readonly witnessVia?: { readonly a: number; readonly b: number };
 }
 
 /** Two sites, `lux-1` and `lux-2`. */
@@ -281,8 +283,8 @@ export class TestPair {
             tls: options.tls?.('lux-w'),
           })
         : undefined;
-    const tables = (name: string): Record<string, readonly string[]> => ({
-      ...witness?.siteTables,
+    const tables = (name: string, via?: number): Record<string, readonly string[]> => ({
+      ...witness?.siteTables(via),
       ...(options.tls === undefined ? {} : { tls: options.tls(name) }),
       ...options.tables,
     });
@@ -293,7 +295,7 @@ export class TestPair {
       apiPort: apiA,
       nbdPort: nbdA,
       peer: { name: 'lux-2', port: options.via?.a ?? replicationB },
-      tables: tables('lux-1'),
+      tables: tables('lux-1', options.witnessVia?.a),
     });
     const b = new TestSite({
       name: 'lux-2',
@@ -302,7 +304,7 @@ export class TestPair {
       apiPort: apiB,
       nbdPort: nbdB,
       peer: { name: 'lux-1', port: options.via?.b ?? replicationA },
-      tables: tables('lux-2'),
+      tables: tables('lux-2', options.witnessVia?.b),
     });
     return new TestPair(a, b, { a: replicationA, b: replicationB }, witness);
   }

@@ -51,8 +51,9 @@ export class TestWitness {
   }
 
   /** What both sites have to have in their configuration. */
-  get siteTables(): Record<string, readonly string[]> {
-    return { witness: [`name = "${this.name}"`, `address = "127.0.0.1:${this.port}"`] };
+  /** What a site needs to name it, reached at a port that may be a proxy's. */
+  siteTables(port = this.port): Record<string, readonly string[]> {
+    return { witness: [`name = "${this.name}"`, `address = "127.0.0.1:${port}"`] };
   }
 
   get pid(): number {
