@@ -8,6 +8,7 @@ import { CasemateError } from './errors.ts';
 import { promoteByForce, promotionEvidence, servesAsPrimary } from './forced-promotion.ts';
 import type { PeerCallName, PeerCallParameters, PeerCallResult } from './peer-calls.ts';
 import type { CreateVolume, PromotionEvidence } from './site-status.ts';
+import { needOneHistory } from './split/is-split.ts';
 import type { Group } from './volume/group.ts';
 import { documentRecord } from './volume/record-payloads.ts';
 import type { Volume } from './volume/volume.ts';
@@ -357,6 +358,7 @@ export class Operations {
 
   /** A record that can't be logged now would take effect at some later time, unasked. */
   #needServing(group: Group): void {
+    needOneHistory(group);
     if (group.view.takesWrites) return;
     throw new CasemateError(
       'ERR_NOT_SERVING',

@@ -28,6 +28,24 @@ const witnessView = Type.Object({
   storeId: Type.Union([identifier, Type.Null()]),
 });
 
+const splitSide = Type.Object({
+  site: name,
+  epoch: sequence,
+  end: sequence,
+  since: Type.Optional(sequence),
+  changedBytes: sequence,
+  volumes: Type.Array(
+    Type.Object({
+      name,
+      extents: Type.Array(Type.Object({ offsetBytes: sequence, lengthBytes: sequence }), {
+        maxItems: 64,
+      }),
+      leftOutBytes: sequence,
+    }),
+    { maxItems: 100_000 },
+  ),
+});
+
 /** Each call's parameters and result. */
 export const peerCalls = {
   /** Groups that the asked site has or had. */
@@ -79,7 +97,11 @@ export const peerCalls = {
   /** How the asked site's side of a split group stands (R36). */
   splitSide: {
     parameters: Type.Object({ groupId: identifier }),
-    result: Type.Object({ split: Type.Boolean(), resolving: Type.Boolean() }),
+    result: Type.Object({
+      split: Type.Boolean(),
+      resolving: Type.Boolean(),
+      side: Type.Optional(splitSide),
+    }),
   },
   /** Give up the asked site's side of a split group; answers where its changes are kept. */
   resolveHere: {

@@ -18,6 +18,32 @@ export interface VolumeStatus {
   readonly unreadableBytes: number;
 }
 
+/** One side of a split: what it has changed since both sites were the same. */
+export interface SplitSide {
+  readonly site: string;
+  readonly epoch: number;
+  /** Its newest record. */
+  readonly end: number;
+  /** The last record that it knows to be on both sites; absent: everything has to be compared. */
+  readonly since?: number;
+  readonly changedBytes: number;
+  readonly volumes: {
+    readonly name: string;
+    /** The first few parts, in units of 64 KiB. */
+    readonly extents: { readonly offsetBytes: number; readonly lengthBytes: number }[];
+    /** Bytes of the parts that are not listed. */
+    readonly leftOutBytes: number;
+  }[];
+}
+
+export interface SplitStatus {
+  /** The site whose side is given up, while it is not yet a copy of the other one. */
+  readonly givenUp?: string;
+  readonly here: SplitSide;
+  /** As the other site said when it was asked last. */
+  readonly there?: SplitSide;
+}
+
 export interface PeerCopyStatus {
   readonly state:
     | 'disconnected'
@@ -69,6 +95,8 @@ export interface GroupStatus {
         readonly secondsLeft: number | undefined;
       }
     | undefined;
+  /** Each site has changes that the other one lacks (after a forced promotion). */
+  readonly split?: SplitStatus | undefined;
   readonly inSync: boolean;
   readonly end: HistoryPoint;
   readonly commit: number;

@@ -174,6 +174,7 @@ export class Site implements SiteControl, SiteParts {
       groups: this.groups,
       find: (name) => this.operations.find(name),
       store,
+      log,
       ports,
       dataDirectory: config.dataDirectory,
       isOver: () => this.#closed || this.failure !== undefined,

@@ -90,6 +90,7 @@ async function groupStatus(site: SiteParts, group: Group): Promise<GroupStatus> 
     wait,
     peer: peerCopy(site, group, nowMs),
     resync: resyncStatus(group),
+    split: site.splits.status(group),
     inSync: view.inSyncWithPeer,
     end: view.end,
     commit: view.commit,

@@ -39,6 +39,23 @@ const waitSchema = Type.Object({
   command: Type.Optional(text),
 });
 
+const splitSideSchema = Type.Object({
+  site: text,
+  epoch: count,
+  end: Type.Integer({ minimum: 0, description: 'Its newest record.' }),
+  since: Type.Optional(
+    Type.Integer({ minimum: 0, description: 'The last record that it knows to be on both sites.' }),
+  ),
+  changedBytes: count,
+  volumes: Type.Array(
+    Type.Object({
+      name: text,
+      extents: Type.Array(Type.Object({ offsetBytes: count, lengthBytes: count })),
+      leftOutBytes: Type.Integer({ minimum: 0, description: 'Of parts that are not listed.' }),
+    }),
+  ),
+});
+
 export const groupStatusSchema = Type.Object({
   id: text,
   name: text,
@@ -74,6 +91,16 @@ export const groupStatusSchema = Type.Object({
       rateBytes: Type.Number({ minimum: 0, description: 'Bytes per second at the moment.' }),
       secondsLeft: Type.Optional(Type.Number({ minimum: 0 })),
     }),
+  ),
+  split: Type.Optional(
+    Type.Object(
+      {
+        givenUp: Type.Optional(text),
+        here: splitSideSchema,
+        there: Type.Optional(splitSideSchema),
+      },
+      { description: 'What each site has changed since both were the same.' },
+    ),
   ),
   inSync: Type.Boolean(),
   end: historyPoint,

@@ -5,6 +5,7 @@ import { type Command, daemonOptions, daemonOptionsHelp, readArguments } from '.
 import { confirmByName } from './confirm.ts';
 import { usageError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
+import { splitText } from './split-text.ts';
 import { firstOf } from './volume-commands.ts';
 
 export const resolveCommand: Command = {
@@ -15,7 +16,8 @@ export const resolveCommand: Command = {
 After a forced promotion both sites may have changes that the other one lacks: a split. This ends
 it for all volumes of the volume's group: SITE stops serving them, keeps what it had changed in a
 directory of its data directory, and becomes a copy of the other site, which goes on. Both sites
-have to be connected; it may be given at either one. Asks to type the volume's name first.
+have to be connected; it may be given at either one. Shows what each site has changed first, then
+asks to type the volume's name.
 
   --drop SITE    the site whose changes are given up
   --yes          do not ask
@@ -40,8 +42,9 @@ Example:
       );
     }
     const daemon = findDaemon(values, terminal);
+    const { group } = await daemon.get(volumePath(name), volumeDetailSchema);
+    terminal.write(splitText(group));
     if (values.yes !== true) {
-      const { group } = await daemon.get(volumePath(name), volumeDetailSchema);
       const names = group.volumes.map((volume) => volume.name).join(', ');
       const what = `This gives up what ${drop} has changed in ${names} since the split`;
       await confirmByName(terminal, { name, what });

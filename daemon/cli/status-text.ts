@@ -6,6 +6,7 @@ import type { GroupAnswer, StatusAnswer, WhyAnswer } from '../api/schemas.ts';
 import { formatSize } from '../config/sizes.ts';
 import { durationText } from '../duration-text.ts';
 import { alignColumns } from './columns.ts';
+import { splitText } from './split-text.ts';
 
 function peerText({ peer, nowMs }: StatusAnswer): string {
   const since = durationText(nowMs - peer.sinceMs);
@@ -106,6 +107,8 @@ export function statusText(status: StatusAnswer, why: WhyAnswer): string {
   const sentences = whyText({ groups: why.groups.filter(({ group }) => unwell.has(group)) });
   const parts = [headText(status), volumeTable(status.groups)];
   if (sentences !== '') parts.push(sentences);
+  const splits = status.groups.map(splitText).join('');
+  if (splits !== '') parts.push(splits);
   const said = status.groups.flatMap(({ wait, peer }) => [wait?.text ?? '', peer.text]);
   const others = status.problems.filter(
     ({ text }) => !said.some((each) => each !== '' && text.includes(each)),
@@ -137,7 +140,7 @@ export function volumeText(name: string, group: GroupAnswer, nowMs: number): str
     : 'hold I/O';
   const preferred =
     group.onPeerLoss === 'preferred' ? `${group.preferredSite ?? '?'} goes on alone` : alone;
-  return alignColumns([
+  const facts = alignColumns([
     ['volume', volume.name],
     ['group', `${group.name} (epoch ${group.epoch})`],
     ['size', `${size}, ${formatSize(volume.allocatedBytes)} used on this site`],
@@ -151,4 +154,6 @@ export function volumeText(name: string, group: GroupAnswer, nowMs: number): str
     ['waiting', `${group.heldRequests} requests`],
     ...volume.exportUri.map((uri, index) => [index === 0 ? 'export' : '', uri]),
   ]);
+  const split = splitText(group);
+  return split === '' ? facts : `${facts}\n${split}`;
 }

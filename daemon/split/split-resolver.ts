@@ -11,15 +11,18 @@
  */
 
 import type { GroupId } from '../../wal/frame.ts';
+import type { Log } from '../../wal/log.ts';
 import { CasemateError } from '../errors.ts';
 import { type ForcedPromotionHost, promoteByForce, servesAsPrimary } from '../forced-promotion.ts';
 import type { OperationsHost } from '../operations.ts';
 import type { PeerCallResult } from '../peer-calls.ts';
 import type { SiteGroups } from '../site-groups.ts';
 import { delayOn, type SitePorts } from '../site-ports.ts';
-import type { ResolvedSplit } from '../site-status.ts';
+import type { ResolvedSplit, SplitSide, SplitStatus } from '../site-status.ts';
 import type { SiteStore, StoredResolve } from '../store/site-store.ts';
 import type { Group } from '../volume/group.ts';
+import { splitSide } from './changed-extents.ts';
+import { isSplit } from './is-split.ts';
 import { asideBytes, asideDirectory, keepAside } from './kept-aside.ts';
 
 /** Between two attempts at what could not be done yet. */
@@ -28,6 +31,8 @@ const retryMs = 1000;
 const asideMsMax = 15_000;
 /** Two sites that have just met compare their histories for so long at most. */
 const compareMsMax = 5000;
+/** What each side has changed is looked at so often while a group is split. */
+const lookEveryMs = 2000;
 /** Room that stays free beside what is kept aside. */
 const spareBytes = 16 * 1024 * 1024;
 
@@ -36,6 +41,7 @@ export interface SplitResolverHost {
     Pick<OperationsHost, 'call' | 'event' | 'recordForcedPromotion'>;
   readonly groups: Pick<SiteGroups, 'get' | 'disconnect'>;
   readonly store: SiteStore;
+  readonly log: Pick<Log, 'readFrames'>;
   readonly ports: Pick<SitePorts, 'disk' | 'clock' | 'wallMs' | 'freeBytesAt'>;
   readonly dataDirectory: string;
   /** @throws CasemateError ERR_NO_SUCH_VOLUME */
@@ -50,6 +56,8 @@ export class SplitResolver {
   readonly #running = new Set<GroupId>();
   /** Groups that are being promoted for the other site. */
   readonly #winning = new Set<GroupId>();
+  /** What status shows, and when it is to be looked at again. */
+  readonly #shown = new Map<GroupId, { status: SplitStatus | undefined; dueMs: number }>();
 
   readonly #delay: (ms: number) => Promise<void>;
 
@@ -58,15 +66,63 @@ export class SplitResolver {
     this.#delay = delayOn(host.ports.clock);
   }
 
-  /** Goes on with what a last life had begun. */
+  /** Goes on with what a last life had begun, and looks at what is split. */
   tick(groups: Iterable<Group>): void {
-    for (const group of groups) if (group.view.resolving) this.#start(group);
+    for (const group of groups) {
+      if (group.view.resolving) this.#start(group);
+      if (isSplit(group) || group.view.resolving) this.#look(group);
+      else this.#shown.delete(group.groupId);
+    }
   }
 
-  /** Is the group split, as far as this site sees, or being put together again? */
-  side(groupId: GroupId): PeerCallResult<'splitSide'> {
+  /** How this side of the group stands, for the other one. */
+  async side(groupId: GroupId): Promise<PeerCallResult<'splitSide'>> {
     const group = this.#group(groupId);
-    return { split: isSplit(group), resolving: group.view.resolving };
+    const split = isSplit(group);
+    const { resolving } = group.view;
+    // What can't be shown does not keep it from being ended.
+    const side = split || resolving ? await this.#sideOf(group).catch(() => undefined) : undefined;
+    return { split, resolving, ...(side === undefined ? {} : { side }) };
+  }
+
+  /** Both sides of the split as they were seen last; undefined if the group is not split. */
+  status({ groupId }: Group): SplitStatus | undefined {
+    return this.#shown.get(groupId)?.status;
+  }
+
+  #sideOf(group: Group): Promise<SplitSide> {
+    return splitSide(group, { site: this.#host.site.siteName, log: this.#host.log });
+  }
+
+  #look(group: Group): void {
+    const { clock } = this.#host.ports;
+    const before = this.#shown.get(group.groupId);
+    if (before !== undefined && clock.nowMs() < before.dueMs) return;
+    const shown = { status: before?.status, dueMs: clock.nowMs() + lookEveryMs };
+    this.#shown.set(group.groupId, shown);
+    this.#compare(group).then(
+      (status) => {
+        shown.status = status;
+      },
+      (error: unknown) => this.#failed(group, 'split-not-shown', error),
+    );
+  }
+
+  async #compare(group: Group): Promise<SplitStatus> {
+    const { site } = this.#host;
+    const { siteName, peerConnected } = site;
+    const here = await this.#sideOf(group);
+    const { groupId } = group;
+    const known = this.#shown.get(groupId)?.status?.there;
+    const answer = peerConnected
+      ? await site.call('splitSide', { groupId }).catch(() => undefined)
+      : undefined;
+    const there = answer?.side ?? known;
+    return {
+      ...(group.view.resolving ? { givenUp: siteName } : {}),
+      here,
+      ...(there === undefined ? {} : { there }),
+    };
   }
 
   /** Gives up the side of `drop`, one of the two sites; resolves when that goes on by itself. */
@@ -271,10 +327,4 @@ export class SplitResolver {
 /** The two sites have met and have not told each other yet whether they fit. */
 function isComparing({ view }: Group): boolean {
   return view.peer.kind === 'handshaking' || view.peer.kind === 'disconnected';
-}
-
-/** Both sides have what the other one lacks, as far as this site knows. */
-export function isSplit({ view }: Group): boolean {
-  if (view.waitReason?.code === 'split') return true;
-  return view.peer.kind === 'refused' && ['split', 'diverged'].includes(view.peer.code);
 }

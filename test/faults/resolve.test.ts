@@ -76,6 +76,7 @@ function keptIn(said: string): string {
   return directory.trim();
 }
 
+const mebibyte = 1024 * 1024;
 const ofA = ['read -P 10 1M 1M', 'read -P 11 20M 1M', 'read -P 0 30M 1M'];
 const ofB = ['read -P 20 1M 512k', 'read -P 1 1536k 512k', 'read -P 21 30M 1M', 'read -P 0 20M 1M'];
 
@@ -108,7 +109,28 @@ t.test('without a split nothing is given up', async (t) => {
 
 t.test('the other side is given up, and keeps what it had changed', async (t) => {
   const { pair } = await split(t);
+  const shown = await pair.a.until('blocks', 'shows both sides', ({ split }) => {
+    return split?.there !== undefined;
+  });
+  const changed = (offset: number, length: number) => ({
+    offsetBytes: offset * mebibyte,
+    lengthBytes: length * mebibyte,
+  });
+  t.match(shown.split?.here, {
+    site: 'lux-1',
+    changedBytes: 2 * mebibyte,
+    volumes: [{ name: 'blocks', extents: [changed(1, 1), changed(20, 1)], leftOutBytes: 0 }],
+  });
+  t.match(shown.split?.there, {
+    site: 'lux-2',
+    volumes: [{ name: 'blocks', extents: [changed(1, 0.5), changed(30, 1)] }],
+  });
+  const status = await pair.b.tryCli('status');
+  t.match(status.stdout, /lux-1: .*2 MiB changed since record \d+\n.*1 MiB at 20 MiB/);
+  const grow = await pair.a.tryCli('volume', 'resize', 'blocks', '--size', '80MiB');
+  t.match(grow.stderr, /ERR_SPLIT/, 'the volumes stay what both sites have');
   const said = await pair.a.cli('resolve', 'blocks', '--drop', 'lux-2', '--yes');
+  t.match(said, /lux-2: .* changed since/, 'what is given up is shown');
   await becameCopy(pair.b);
   await pair.inSync('blocks');
   for (const site of [pair.a, pair.b]) await io(site.unixUri('blocks'), ...ofA);
@@ -117,16 +139,12 @@ t.test('the other side is given up, and keeps what it had changed', async (t) =>
   await io(join(directory, 'blocks.raw'), ...ofB.slice(0, 1), 'read -P 21 30M 1M');
   const read = 'qemu-io -r -f raw -c "read -P 21 30M 1M" $uri';
   const file = join(directory, 'blocks.raw');
-  const shown = await runOk('nbdkit', ['--readonly', 'file', file, '--run', read]);
-  t.notMatch(shown, /verification failed/, 'nbdkit shows it too');
+  const inside = await runOk('nbdkit', ['--readonly', 'file', file, '--run', read]);
+  t.notMatch(inside, /verification failed/, 'nbdkit shows it too');
   const manifest = JSON.parse(readFileSync(join(directory, 'manifest.json'), 'utf8'));
   t.match(manifest, { format: 1, volume: 'blocks', site: 'lux-2', holds: 'changes' });
   const { extents } = manifest;
-  const mebibyte = 1024 * 1024;
-  t.same(extents, [
-    { offsetBytes: mebibyte, lengthBytes: mebibyte / 2 },
-    { offsetBytes: 30 * mebibyte, lengthBytes: mebibyte },
-  ]);
+  t.same(extents, [changed(1, 0.5), changed(30, 1)]);
   t.equal((await pair.a.group('blocks')).voters.length, 2, 'both sites decide again');
   // The pair works as before: the other site can take over and give back.
   await pair.a.cli('switchover', 'blocks');
@@ -181,7 +199,10 @@ t.test('with a witness, the site that was promoted by force can be given up', as
   await servesAlone(pair.b);
   await io(pair.b.unixUri('blocks'), 'write -P 20 1M 512k', 'write -P 21 30M 1M');
   await pair.a.start();
-  await pair.a.until('blocks', 'is split', (group) => group.wait?.code === 'split');
+  await pair.a.until('blocks', 'is split and shows what it has', ({ wait, split }) => {
+    const parts = split?.here.volumes[0]?.extents ?? [];
+    return wait?.code === 'split' && parts.some(({ offsetBytes }) => offsetBytes === 20 * mebibyte);
+  });
   await pair.a.cli('resolve', 'blocks', '--drop', 'lux-2', '--yes');
   await pair.a.signal('SIGKILL');
   await pair.a.start();
