@@ -9,7 +9,7 @@ import type { Group } from './volume/group.ts';
 const toldAfterMs = 200;
 
 export interface LogRoomHost {
-  readonly log: Pick<Log, 'waitsForRoom'>;
+  readonly log: Pick<Log, 'waitsForRoom' | 'heldBy'>;
   readonly groups: () => Iterable<Group>;
   readonly limitBytes: number;
   wallMs(): number;
@@ -39,12 +39,20 @@ export class LogRoom {
   #tell(waitedMs: number): void {
     const { event, wallMs, limitBytes } = this.#host;
     const mebibytes = Math.round(limitBytes / 1024 / 1024);
-    const text =
-      `the log is at its limit of ${mebibytes} MiB and all of it is needed until the data files ` +
-      'have taken more of it; writes wait';
+    const text = `the log is at its limit of ${mebibytes} MiB; writes wait until ${this.#what()}`;
     this.#told = true;
     event('error', 'log-full', text);
     this.#mark({ text, sinceMs: wallMs() - waitedMs });
+  }
+
+  /** A group that waits itself, for its peer or its disk, holds everything after its records. */
+  #what(): string {
+    const { log, groups } = this.#host;
+    const holders = [...groups()].filter(({ groupId }) => log.heldBy.includes(groupId));
+    const waiting = holders.filter(({ view }) => view.waitReason !== undefined);
+    if (waiting.length === 0) return 'the data files have taken more of it';
+    const names = waiting.map(({ groupName }) => `"${groupName}"`).join(', ');
+    return `${names} can go on, whose records hold the oldest part of it`;
   }
 
   #over(): void {

@@ -4,13 +4,20 @@ import type { RecoveredLogGroup } from './group-recovery.ts';
 import type { LatencySnapshot } from './latency-histogram.ts';
 
 export type LogEntry =
-  | { readonly kind: 'frame'; readonly frame: Frame }
+  | {
+      readonly kind: 'frame';
+      readonly frame: Frame;
+      /** It lets its group go on, as every cut does: there is room for it when nothing else has. */
+      readonly urgent?: boolean;
+    }
   /** The group's records after `to` are void (R29). */
   | { readonly kind: 'cut'; readonly groupId: GroupId; readonly to: HistoryPoint };
 
 /** A group, as the log sees it. */
 export interface Appender {
   readonly groupId: GroupId;
+  /** An urgent entry is among those that wait. Asked only while the log has no room. */
+  readonly urgent: boolean;
   /**
    * The log is about to write: the entries to append now, in order, at most about `budgetBytes`,
    * at least one if there is any. Called in the tick of the write. Who gave entries is asked again

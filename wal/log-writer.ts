@@ -7,7 +7,8 @@
  *   write) --> writing --> durable is reported --> armed again if anybody has more, else idle
  *
  * A batch goes whole into the segment it starts in; if it doesn't fit, the next segment begins and
- * its header goes with the batch, in the same write. Without a next segment it waits (I9).
+ * its header goes with the batch, in the same write. Without a next segment it waits (I9); the last
+ * one is kept for what lets a group go on.
  *
  * A write that fails is final (I8): nothing is written or reported durable after it.
  */
@@ -98,7 +99,7 @@ export class LogWriter {
   /** The appender has entries. Hot path. */
   schedule(appender: Appender): void {
     this.#scheduled.add(appender);
-    if (this.#state === 'idle') this.#arm();
+    if (this.#state === 'idle' || (this.#state === 'waiting' && appender.urgent)) this.#arm();
   }
 
   /** A segment may have become ready. */
@@ -126,7 +127,7 @@ export class LogWriter {
       this.#state = 'idle';
       return;
     }
-    const batch = this.#placeBatch();
+    const batch = this.#placeBatch(false) ?? this.#placeUrgent();
     if (batch === undefined) {
       this.#state = 'waiting';
       this.#options.counters.waitsForRoom += 1;
@@ -139,7 +140,7 @@ export class LogWriter {
 
   /** Asks the groups in turn until the budget of a commit is used up. */
   #take(): void {
-    const { groups, commitBytesMax } = this.#options;
+    const { commitBytesMax } = this.#options;
     const asked = this.#scheduled;
     this.#scheduled = new Set();
     const gave: Appender[] = [];
@@ -152,29 +153,49 @@ export class LogWriter {
       const entries = appender.takeEntries(budgetBytes);
       if (entries.length > 0) gave.push(appender);
       for (const entry of entries) {
-        const cut = groups.cutBefore(entry);
-        if (cut !== undefined)
-          this.#carry.push({ appender: undefined, entry: cut, ...sizeOf(cut) });
-        const taken = { appender, entry, ...sizeOf(entry) };
-        this.#carry.push(taken);
-        budgetBytes -= taken.sizeBytes;
+        budgetBytes -= this.#carryEntry(appender, entry);
       }
     }
     for (const appender of gave) this.#scheduled.add(appender);
   }
 
+  /** The entry will be in the next write; gives its size. */
+  #carryEntry(appender: Appender, entry: LogEntry): number {
+    const cut = this.#options.groups.cutBefore(entry);
+    if (cut !== undefined) {
+      this.#carry.push({ appender: undefined, entry: cut, ...sizeOf(cut) });
+    }
+    const taken = { appender, entry, ...sizeOf(entry) };
+    this.#carry.push(taken);
+    return taken.sizeBytes;
+  }
+
+  /** What lets a group go on may use the reserve, together with what was taken before it. */
+  #placeUrgent(): Batch | undefined {
+    for (const appender of this.#scheduled) {
+      if (!appender.urgent) continue;
+      for (const entry of appender.takeEntries(this.#options.commitBytesMax)) {
+        this.#carryEntry(appender, entry);
+      }
+    }
+    return this.#carry.some(({ entry }) => isUrgent(entry)) ? this.#placeBatch(true) : undefined;
+  }
+
   /** Gives as much of the carry as fits its places; undefined if there is no room at all. */
-  #placeBatch(): Batch | undefined {
+  #placeBatch(urgent: boolean): Batch | undefined {
     const { segments, segmentSizeBytes } = this.#options;
     const current = segments.live.at(-1);
     assert(current !== undefined, 'there is a segment to write to');
     const roomBytes = current.baseLsn + segmentSizeBytes - this.#endLsn;
     let totalBytes = 0;
     for (const { sizeBytes } of this.#carry) totalBytes += sizeBytes;
-    if (totalBytes <= roomBytes) return this.#placeIn(current, this.#endLsn, roomBytes, []);
-    const slot = segments.takeSpare();
+    const isOpen = urgent || segments.hasReserve;
+    if (isOpen && totalBytes <= roomBytes) {
+      return this.#placeIn(current, this.#endLsn, roomBytes, []);
+    }
+    const slot = segments.takeSpare(urgent);
     if (slot === undefined) {
-      if ((this.#carry[0]?.sizeBytes ?? 0) > roomBytes) return undefined;
+      if (!isOpen || (this.#carry[0]?.sizeBytes ?? 0) > roomBytes) return undefined;
       return this.#placeIn(current, this.#endLsn, roomBytes, []);
     }
     const segment = segments.addLive(current.number + 1, slot);
@@ -292,6 +313,10 @@ export class LogWriter {
   isClosed(): boolean {
     return this.#state === 'closed';
   }
+}
+
+function isUrgent(entry: LogEntry): boolean {
+  return entry.kind === 'cut' || entry.urgent === true;
 }
 
 function sizeOf(entry: LogEntry): { sizeBytes: number } {

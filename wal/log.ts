@@ -269,6 +269,12 @@ export class Log {
     return this.#writer.waitsForRoom && !this.#segments.spareIsComing;
   }
 
+  /** Groups whose records hold the oldest part of the log: nothing after it can be freed before. */
+  get heldBy(): readonly GroupId[] {
+    const oldest = this.#segments.live[0];
+    return oldest === undefined ? [] : this.#retention.ownersOf(oldest);
+  }
+
   /** Bytes of the log that are used and held by checkpoints that have not been made yet. */
   get bytesSinceCheckpointHint(): number {
     for (const segment of this.#segments.live) {

@@ -259,7 +259,7 @@ async function writeLifeStart(
     return { life, endLsn: scan.endLsn + blockSizeBytes };
   }
   // Beyond the limit by one, if need be: without a place to write nothing could ever be freed.
-  const slot = segments.takeSpare() ?? (await segments.createSlot());
+  const slot = segments.takeSpare(true) ?? (await segments.createSlot());
   const number = current.number + 1;
   const previousEndLsn = scan.endLsn;
   return {

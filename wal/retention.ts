@@ -27,6 +27,13 @@ export class Retention {
     this.#needs.delete(groupId);
   }
 
+  /** The groups that need the segment themselves. */
+  ownersOf(segment: Segment): GroupId[] {
+    const entries = [...segment.lastSequences];
+    const needs = (groupId: GroupId): number => this.#needs.get(groupId)?.own ?? 0;
+    return entries.filter(([groupId, last]) => last > needs(groupId)).map(([groupId]) => groupId);
+  }
+
   /** Who holds the segment. A group that has not said what it needs needs everything. */
   holdOn(segment: Segment): Hold {
     let hold: Hold = 'nothing';

@@ -47,6 +47,12 @@ export interface SegmentsOptions {
 const zeroChunk = Buffer.alloc(1024 * 1024);
 /** Zeros are synced this often, so that a new slot doesn't fill the page cache's dirty quota. */
 const bytesPerSync = 8 * 1024 * 1024;
+/**
+ * With so many slots the last one is a reserve for what lets groups go on (I9). Otherwise one that
+ * waits for its peer could hold the oldest part of the log while others fill the rest, and the cut
+ * or the epoch start that ends its waiting would have no place.
+ */
+const slotsWithReserve = 3;
 const slotPattern = /^segment-(\d{6})$/;
 const unfinishedSuffix = '.new';
 
@@ -135,13 +141,25 @@ export class Segments {
     return this.#live.find((segment) => segment.number === number);
   }
 
-  takeSpare(): Slot | undefined {
-    return this.#spares.shift();
+  /** A slot that is ready; the reserve only for what is urgent. */
+  takeSpare(urgent: boolean): Slot | undefined {
+    return urgent || this.#leavesReserve(1) ? this.#spares.shift() : undefined;
+  }
+
+  /** The slot that is written to is not the reserve. */
+  get hasReserve(): boolean {
+    return this.#leavesReserve(0);
+  }
+
+  #leavesReserve(taken: number): boolean {
+    if (this.#slotCount < slotsWithReserve) return true;
+    return this.#spares.length > taken || this.#preparing !== undefined || this.#canGrow;
   }
 
   /** True while a slot is being made ready, or could be. Otherwise only a release can help. */
   get spareIsComing(): boolean {
-    return this.#spares.length > 0 || this.#preparing !== undefined || this.#canGrow;
+    const reserved = this.#slotCount < slotsWithReserve ? 0 : 1;
+    return this.#spares.length > reserved || this.#preparing !== undefined || this.#canGrow;
   }
 
   get #canGrow(): boolean {

@@ -68,6 +68,7 @@ async function measure(parent: string, writes: number, commits: number): Promise
 /** A group whose next frame is formed when it is asked for, and freed once it is durable. */
 export class LogClient implements Appender {
   readonly groupId = groupId;
+  readonly urgent = false;
   readonly #log: Log;
   readonly #records: readonly LogRecord[];
   readonly #keeps: boolean;

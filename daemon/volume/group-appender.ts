@@ -71,6 +71,13 @@ export class GroupAppender implements Appender {
     this.#closed = true;
   }
 
+  /** A reign that begins, here or at the peer, or a cut: the group goes on only after it. */
+  get urgent(): boolean {
+    if (this.#closed) return false;
+    if (this.#epochStart !== undefined) return true;
+    return [...this.#ready].some((entry) => entry.kind === 'cut' || entry.urgent === true);
+  }
+
   /** Goes on with what waits: there is room again, or something new. */
   wake(): void {
     if (this.#ready.length > 0 || this.#host.desk().hasQueued || this.#ownRecords.length > 0) {
@@ -92,12 +99,13 @@ export class GroupAppender implements Appender {
     });
   }
 
-  /** A frame of the primary follows the end of this site's history. */
+  /** A frame of the primary follows the end of this site's history; one may begin an epoch. */
   appendReceived(frame: Frame): void {
     assert.equal(frame.firstSequence, this.#end.sequence + 1, 'a frame follows the log end (I2)');
     assert.equal(frame.digestBefore, this.#end.digest, 'a frame continues our history (I11)');
     this.#end = { sequence: frame.lastSequence, digest: frame.digestAfter };
-    this.#ready.push({ kind: 'frame', frame });
+    const urgent = frame.records[0]?.kind === recordKind.epochStart;
+    this.#ready.push({ kind: 'frame', frame, urgent });
     this.#host.log.schedule(this);
   }
 
@@ -159,9 +167,10 @@ export class GroupAppender implements Appender {
       take(entry);
     }
     while (bytes < budgetBytes && this.#ready.length === 0) {
+      const urgent = this.#epochStart !== undefined;
       const frame = this.#formFrame(Math.min(frameBytesMax, budgetBytes - bytes));
       if (frame === undefined) break;
-      take({ kind: 'frame', frame });
+      take({ kind: 'frame', frame, urgent });
     }
     return entries;
   }

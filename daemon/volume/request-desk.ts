@@ -53,6 +53,9 @@ interface Unresolved {
   session: number | undefined;
 }
 
+/** How long the primary is left alone after it has refused a request of this standby. */
+const refusedPauseMs = 50;
+
 export class RequestDesk {
   readonly #host: RequestDeskHost;
   readonly #queued = new Queue<WritePart>();
@@ -62,6 +65,7 @@ export class RequestDesk {
   readonly #held = new Queue<WaitingRequest>();
   readonly #passedOn = new Map<number, WaitingRequest & { readonly session: number }>();
   #number = 0;
+  #pause: { readonly session: number; readonly untilMs: number } | undefined;
 
   constructor(host: RequestDeskHost) {
     this.#host = host;
@@ -188,7 +192,7 @@ export class RequestDesk {
     if (this.#host.takesWrites()) {
       if (this.#queued.length > 0) this.#host.wakeLog();
     } else {
-      const session = this.#host.standbySession();
+      const session = this.#passOnSession();
       if (session !== undefined) this.#passOnAll(session);
     }
     const oldest = this.#held.peek();
@@ -213,8 +217,10 @@ export class RequestDesk {
     const unresolved = this.#unresolved.get(reply.id);
     if (unresolved !== undefined && unresolved.session === session) {
       this.#unresolved.delete(reply.id);
-      if (reply.refused) this.#queued.push(unresolved.part);
-      else this.settle(unresolved.part, toBlockError(reply.error));
+      if (reply.refused) {
+        this.#refusedBy(session);
+        this.#queued.push(unresolved.part);
+      } else this.settle(unresolved.part, toBlockError(reply.error));
       return;
     }
     const found = this.#found.get(reply.id);
@@ -225,8 +231,15 @@ export class RequestDesk {
     const waiting = this.#passedOn.get(reply.id);
     if (waiting === undefined || waiting.session !== session) return;
     this.#passedOn.delete(reply.id);
-    if (reply.refused) this.#held.push(waiting);
-    else finishRead(waiting, reply);
+    if (reply.refused) {
+      this.#refusedBy(session);
+      this.#held.push(waiting);
+    } else finishRead(waiting, reply);
+  }
+
+  /** The primary can't do it now (R37): it is asked again, but not all the time. */
+  #refusedBy(session: number): void {
+    this.#pause = { session, untilMs: this.#host.nowMs() + refusedPauseMs };
   }
 
   /**
@@ -294,9 +307,19 @@ export class RequestDesk {
     }
     if (this.#host.takesWrites()) this.#host.wakeLog();
     else {
-      const session = this.#host.standbySession();
+      const session = this.#passOnSession();
       if (session !== undefined) this.#passOnAll(session);
     }
+  }
+
+  /** Where requests are passed on to, unless the primary has just refused one. */
+  #passOnSession(): number | undefined {
+    const session = this.#host.standbySession();
+    const pause = this.#pause;
+    if (pause === undefined) return session;
+    if (pause.session === session && pause.untilMs > this.#host.nowMs()) return undefined;
+    this.#pause = undefined;
+    return session;
   }
 
   #submitRead(waiting: WaitingRequest): void {
@@ -304,7 +327,7 @@ export class RequestDesk {
       this.#readHere(waiting);
       return;
     }
-    const session = this.#host.standbySession();
+    const session = this.#passOnSession();
     if (session !== undefined) this.#passOnRead(session, waiting);
     else {
       this.#held.push(waiting);

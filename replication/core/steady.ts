@@ -321,7 +321,11 @@ export function onLogFailed(state: CoreState): void {
   state.leaseUntilMs = Number.NEGATIVE_INFINITY;
   changeRole(state, { kind: 'stopped', reason: 'log-failed' }, 'the local log has failed');
   const known = link.kind === 'sending' ? state.pointAt(link.peerDurable) : undefined;
-  if (role.kind === 'reigning' && link.kind === 'sending' && known !== undefined) {
+  const mayGoOn =
+    role.kind === 'reigning' &&
+    link.kind === 'sending' &&
+    otherMember(role.config, state.me) === link.peerStore;
+  if (mayGoOn && known !== undefined) {
     state.effects.push({ kind: 'stopSending' });
     state.effects.push({
       kind: 'send',

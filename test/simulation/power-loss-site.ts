@@ -79,6 +79,10 @@ class LiveGroup implements Appender {
     return this.#end;
   }
 
+  get urgent(): boolean {
+    return this.#queued.some(({ kind }) => kind === 'cut');
+  }
+
   takeEntries(budgetBytes: number): readonly LogEntry[] {
     const taken: LogEntry[] = [];
     let bytes = 0;

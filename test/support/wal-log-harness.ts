@@ -126,6 +126,10 @@ export class TestGroup implements Appender {
     return frame;
   }
 
+  get urgent(): boolean {
+    return this.#queue.some((entry) => entry.kind === 'cut');
+  }
+
   cut(to: HistoryPoint): void {
     this.end = to;
     this.cuts.push(to);

@@ -138,9 +138,9 @@ function disturb(
 }
 
 /**
- * A block that was being written when the power went is written again from the log, whatever its
- * checksum says; bits that rot in it before that, outside what is written again, go unnoticed. So
- * at a machine that was not stopped in order the block counts as doubtful.
+ * A block that is written again from the log after a start is written whatever its checksum says,
+ * for it may be half written; bits that had rotted in it, outside what is written again, go
+ * unnoticed. So at a machine that is started again the block counts as doubtful.
  */
 function rot(
   world: World,
@@ -163,7 +163,7 @@ function rot(
         if (isOnlyCopy(machine)) checks.blockLost = true;
       }
       machine.disk.corrupt(path, offsetBytes, 1 << (offsetBytes % 8));
-      if (what === 'data' && crashes(world, machine)) {
+      if (what === 'data' && startsAgain(world, machine)) {
         for (const { name } of world.plan.volumes) world.clients.doubt(name, block * 8, 8);
       }
       return true;
@@ -178,10 +178,10 @@ function isOnlyCopy({ site }: SimulatedMachine): boolean {
   return [...site.groups.all].some(({ view }) => (view.config?.inSync.length ?? 1) < 2);
 }
 
-function crashes({ plan }: World, { name }: SimulatedMachine): boolean {
-  return plan.actions.some(({ kind, site }) => {
-    return site === name && (kind === 'kill' || kind === 'power-loss' || kind === 'disk-error');
-  });
+const endings = new Set<Action['kind']>(['kill', 'power-loss', 'disk-error', 'stop']);
+
+function startsAgain({ plan }: World, { name }: SimulatedMachine): boolean {
+  return plan.actions.some(({ kind, site }) => site === name && endings.has(kind));
 }
 
 /** Operators' actions fail with an error that tells why; that is theirs to see, not a violation. */

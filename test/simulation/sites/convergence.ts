@@ -141,11 +141,6 @@ function excuseOf(world: World): string | undefined {
     if (rotten && site === undefined && startProblem !== undefined) return 'log-unreadable';
     const events = site?.events({ limit: 100 }) ?? [];
     if (rotten && events.some(({ code }) => code === 'catch-up-interrupted')) return 'log-damaged';
-    // Records of a group that has to wait hold the oldest part of the log while another group fills
-    // the rest: then its first record of a new epoch has no place either.
-    if (site?.log.stats().waitsForRoom === true && site.groups.catalog().length > 1) {
-      return 'log-full';
-    }
     for (const group of site?.groups.all ?? []) {
       const { waitReason, peer } = group.view;
       if (rotten && waitReason?.code === 'damaged') return 'damaged';
