@@ -17,6 +17,8 @@ export interface LogGroup {
   readonly index: FrameIndex;
   /** Frames up to here may be read. */
   durableSequence: number;
+  /** A frame up to here could not be read back: nobody can be brought up to date across it. */
+  unreadableThrough: number;
   /**
    * The recovered log holds entries of the group beyond its good end: before anything is appended a
    * cut has to void them.
@@ -30,8 +32,7 @@ export class LogGroups {
 
   /** A group as recovery found it. */
   add(groupId: GroupId, index: FrameIndex, damaged: boolean): void {
-    const durableSequence = index.end.sequence;
-    this.#groups.set(groupId, { index, durableSequence, mustCut: damaged });
+    this.#groups.set(groupId, newGroup(index, damaged));
   }
 
   get(groupId: GroupId): LogGroup | undefined {
@@ -68,7 +69,7 @@ export class LogGroups {
     let group = this.#groups.get(frame.groupId);
     if (group === undefined) {
       const base = { sequence: frame.firstSequence - 1, digest: frame.digestBefore };
-      group = { index: new FrameIndex(base), durableSequence: base.sequence, mustCut: false };
+      group = newGroup(new FrameIndex(base), false);
       this.#groups.set(frame.groupId, group);
     }
     const { end } = group.index;
@@ -88,10 +89,10 @@ export class LogGroups {
     if (this.#forgotten.has(groupId)) return false;
     const group = this.#groups.get(groupId);
     if (group === undefined) {
-      const index = new FrameIndex(to);
-      this.#groups.set(groupId, { index, durableSequence: to.sequence, mustCut: false });
+      this.#groups.set(groupId, newGroup(new FrameIndex(to), false));
       return true;
     }
+    group.unreadableThrough = Math.min(group.unreadableThrough, to.sequence);
     if (group.index.digestAt(to.sequence) === to.digest) {
       group.index.truncate(to.sequence);
       group.durableSequence = Math.min(group.durableSequence, to.sequence);
@@ -127,4 +128,8 @@ export class LogGroups {
       this.#groups.get(groupId)?.index.dropBelow(endLsn);
     }
   }
+}
+
+function newGroup(index: FrameIndex, mustCut: boolean): LogGroup {
+  return { index, durableSequence: index.end.sequence, unreadableThrough: 0, mustCut };
 }

@@ -106,6 +106,7 @@ export class LogReader {
       throw notRetained(groupId, frame.firstSequence - 1);
     }
     if (problem !== undefined) {
+      group.unreadableThrough = Math.max(group.unreadableThrough, lastSequenceOf(run));
       throw new LogError(
         'ERR_LOG_UNREADABLE',
         `the log cannot be read at position ${run.startLsn}`,
@@ -115,7 +116,12 @@ export class LogReader {
     return run.frames.map((frame) => {
       const from = frame.lsn - run.startLsn;
       const entry = bytes.subarray(from, from + entryHeaderBytes + frame.frameSizeBytes);
-      return this.#decode(groupId, frame, entry);
+      const decoded = this.#decode(groupId, frame, entry);
+      if (decoded instanceof LogError) {
+        group.unreadableThrough = Math.max(group.unreadableThrough, frame.lastSequence);
+        throw decoded;
+      }
+      return decoded;
     });
   }
 
@@ -124,7 +130,7 @@ export class LogReader {
     return ordinal !== undefined && group.index.at(ordinal)?.lsn === frame.lsn;
   }
 
-  #decode(groupId: GroupId, indexed: IndexedFrame, bytes: Buffer): Frame {
+  #decode(groupId: GroupId, indexed: IndexedFrame, bytes: Buffer): Frame | LogError {
     const header = decodeEntryHeader(bytes, indexed.lsn, this.#options.seed);
     let cause: unknown;
     if (header?.kind === entryKind.frame && header.bodyBytes === indexed.frameSizeBytes) {
@@ -138,13 +144,17 @@ export class LogReader {
         cause = error;
       }
     }
-    throw new LogError(
+    return new LogError(
       'ERR_LOG_DAMAGED',
       `records ${indexed.firstSequence} to ${indexed.lastSequence} of group ${groupId} ` +
         `at position ${indexed.lsn} of the log are damaged`,
       cause === undefined ? {} : { cause },
     );
   }
+}
+
+function lastSequenceOf(run: Run): number {
+  return run.frames.at(-1)?.lastSequence ?? 0;
 }
 
 function notRetained(groupId: GroupId, afterSequence: number): LogError {

@@ -169,9 +169,15 @@ export class Log {
     return this.#failed;
   }
 
-  /** Oldest sequence of the group that can be read; the one after its end if there is none. */
+  /**
+   * Oldest sequence of the group from which on everything can be read, as far as reading has shown;
+   * the one after its end if there is none.
+   */
   firstSequence(groupId: GroupId): number {
-    return this.#groups.get(groupId)?.index.firstSequence ?? 1;
+    const group = this.#groups.get(groupId);
+    return group === undefined
+      ? 1
+      : Math.max(group.index.firstSequence, group.unreadableThrough + 1);
   }
 
   /** Looks for what is missing in the middle (R30). Nothing may be appended meanwhile. */

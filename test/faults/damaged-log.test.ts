@@ -118,6 +118,19 @@ async function damagedAlone(t: Test, part: number): Promise<Written> {
   return written;
 }
 
+t.test('a rotten part of the log of the only site in sync: the other gets a resync', async (t) => {
+  const written = await writtenPair(t, '--on-peer-loss', 'preferred');
+  const { pair, journal } = written;
+  await pair.b.signal('SIGKILL');
+  await pair.a.until('blocks', 'goes on alone', ({ serves, inSync }) => serves && !inSync);
+  await write(pair, journal, 2);
+  rotLog(pair.a, 0.75);
+  await pair.b.start();
+  await pair.inSync('blocks');
+  t.match(await pair.b.cli('events'), /resync/);
+  await sameOnBothSites(t, written);
+});
+
 t.test('the only site that is in sync gets back what the other one has', async (t) => {
   const written = await damagedAlone(t, 0.25);
   await filledAgain(t, written.pair.a);

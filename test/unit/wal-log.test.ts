@@ -298,10 +298,30 @@ t.test('readFrames: budget, boundaries, the durable end, while appending goes on
   await t.rejects(log.readFrames(group.groupId, 3, 1000), { code: 'ERR_LOG_NOT_A_BOUNDARY' });
   t.equal(log.digestAt(group.groupId, 4), all[1]?.digestAfter);
   t.equal(log.digestAt(group.groupId, 3), undefined);
-  disk.corrupt(`${directory}/segment-000001`, 8192 + 900);
-  await t.rejects(log.readFrames(group.groupId, 0, 1000), { code: 'ERR_LOG_DAMAGED' });
   await log.close();
   await t.rejects(log.readFrames(group.groupId, 0, 1000), { code: 'ERR_LOG_CLOSED' });
+});
+
+t.test('what can not be read back is not offered to a peer again', async (t) => {
+  const disk = simulatedDisk();
+  const { log } = await openLog(disk);
+  const group = new TestGroup(log, 1);
+  for (let count = 1; count <= 10; count += 1) group.append(1000, 1000);
+  await group.whenDurable(10);
+  t.equal(log.firstSequence(group.groupId), 1);
+  disk.corrupt(`${directory}/segment-000001`, 8192 + 900);
+  await t.rejects(log.readFrames(group.groupId, 0, 1000), { code: 'ERR_LOG_DAMAGED' });
+  t.equal(log.firstSequence(group.groupId), 3, 'what follows the damaged frame is there');
+  t.equal((await log.readFrames(group.groupId, 2, 1)).length, 1);
+  disk.inject({ operation: 'read-log', code: 'EIO' });
+  await t.rejects(log.readFrames(group.groupId, 2, 1e9), { code: 'ERR_LOG_UNREADABLE' });
+  t.equal(log.firstSequence(group.groupId), 21, 'all that was to be read at once');
+  group.cut({ sequence: 18, digest: log.digestAt(group.groupId, 18) ?? '' });
+  group.append(700);
+  await group.whenDurable(12);
+  t.equal(log.firstSequence(group.groupId), 19, 'what was cut off counts no more');
+  t.equal((await log.readFrames(group.groupId, 18, 1)).length, 1);
+  await log.close();
 });
 
 t.test('a read whose segment is freed and used again meanwhile says that it is gone', async (t) => {

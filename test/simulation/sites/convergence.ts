@@ -139,8 +139,6 @@ function excuseOf(world: World): string | undefined {
   for (const machine of machinesOf(world)) {
     const { site, startProblem } = machine;
     if (rotten && site === undefined && startProblem !== undefined) return 'log-unreadable';
-    const events = site?.events({ limit: 100 }) ?? [];
-    if (rotten && events.some(({ code }) => code === 'catch-up-interrupted')) return 'log-damaged';
     for (const group of site?.groups.all ?? []) {
       const { waitReason, peer } = group.view;
       if (rotten && waitReason?.code === 'damaged') return 'damaged';
