@@ -1,8 +1,9 @@
 /**
  * The files of one group's stage (R26): a sparse file beside each data and checksum file, and which
  * blocks are in them. The volumes' stores open their files through `disk` and see one file each.
- * While it is staging, nothing of the data files is touched: they are the old image. When it is
- * merging, what is in the stage moves into them in the background.
+ * While it is staging, nothing of the data files is touched: they are the old image, whole and in
+ * one piece whenever the resync ends (I6). When it is merging, what is in the stage moves into them
+ * in the background.
  */
 import { join } from 'node:path';
 import { blockSizeBytes } from '../../wal/checksum.ts';

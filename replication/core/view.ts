@@ -22,7 +22,10 @@ export function takesReads(state: CoreState): boolean {
   return state.swap === undefined || state.swap.name === 'add';
 }
 
-/** R19: the lease is needed while the peer is in sync or waited for. */
+/**
+ * R19: the lease is needed while the peer is in sync or waited for, for without it that one may be
+ * the primary by now (I4).
+ */
 export function mayRead(state: CoreState, nowMs: number): boolean {
   const { role } = state;
   if (role.kind !== 'reigning' || !takesReads(state)) return false;
