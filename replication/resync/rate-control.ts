@@ -9,6 +9,8 @@
 /** Intervals shorter than this tell too little. */
 const intervalMs = 250;
 const growth = 1.25;
+/** When there are no clients to feel it; the first that come see it shrink at once. */
+const idleGrowth = 2;
 const shrinkage = 0.6;
 /** So much longer than at rest may commits take. */
 const tolerance = 1.5;
@@ -55,7 +57,7 @@ export class RateControl {
     this.#last = { ...figures, atMs: nowMs };
     const count = figures.count - last.count;
     if (count < commitsMin) {
-      this.#change(growth);
+      this.#change(idleGrowth);
       return;
     }
     const meanMs = (figures.sumMs - last.sumMs) / count;

@@ -35,7 +35,7 @@ class Load {
 t.test('it begins with the least, grows without clients, and never beyond its limit', async (t) => {
   const load = new Load();
   t.equal(load.control.rateBytes, limits.rateBytesMin);
-  t.ok(load.intervals(5, 0, 0) > limits.rateBytesMin);
+  t.equal(load.intervals(5, 0, 0), 32 * limits.rateBytesMin, 'twice as fast every time');
   t.equal(load.intervals(100, 0, 0), limits.rateBytesMax);
 });
 
