@@ -116,34 +116,43 @@ async function decideForced(
 ): Promise<GroupConfig> {
   const { register } = group;
   const current = await valueOfQuorum(host, group);
+  const isNewest = ({ epoch }: GroupConfig): boolean => (group.view.config?.epoch ?? 0) < epoch;
   const fields = { primary: host.storeId, inSync: [host.storeId], forced: group.view.end };
-  if (current === undefined || current.epoch < above) {
-    const acceptors = [...host.forcedAcceptors];
-    for (;;) {
-      // What this site's acceptor took may have been won: its epoch is not to be used again (I2).
-      const known = Math.max(group.view.config?.epoch ?? 0, host.acceptedEpoch(group));
-      const newest = Math.max(known, current?.epoch ?? 0, above);
-      const alone = host.newConfig({ ...fields, epoch: newest + 1, acceptors });
-      await register.force(alone);
-      // An answer of the register that was on its way may have told of another epoch meanwhile.
-      if ((group.view.config?.epoch ?? 0) < alone.epoch) return alone;
+  let expected = current;
+  while (expected !== undefined && expected.epoch >= above) {
+    const { epoch, acceptors }: GroupConfig = expected;
+    const next = host.newConfig({ ...fields, epoch: epoch + 1, acceptors });
+    const swap = await register.swap(expected, next);
+    if (swap.outcome === 'won') {
+      if (isNewest(next)) return next;
+      // A look at the register has told of it first. It can't be acted by any more, and must not
+      // stand in everybody's way: a newer one takes its place.
+      expected = next;
+    } else if (swap.current.primary === host.storeId && swap.current.forced !== undefined) {
+      // Won by a promotion of this site that was broken off: the same holds for it.
+      expected = swap.current;
+    } else {
+      throw configChanged(group);
     }
   }
-  const { acceptors } = current;
-  const next = host.newConfig({
-    ...fields,
-    epoch: current.epoch + 1,
-    acceptors,
-  });
-  const { outcome } = await register.swap(current, next);
-  if (outcome === 'lost' || (group.view.config?.epoch ?? 0) >= next.epoch) {
-    throw new CasemateError(
-      'ERR_CONFIG_CHANGED',
-      `the configuration of "${group.groupName}" has just changed`,
-      { hint: 'Look at the evidence again, then confirm it.', status: 409 },
-    );
+  const acceptors = [...host.forcedAcceptors];
+  for (;;) {
+    // What this site's acceptor took may have been won: its epoch is not to be used again (I2).
+    const known = Math.max(group.view.config?.epoch ?? 0, host.acceptedEpoch(group));
+    const newest = Math.max(known, current?.epoch ?? 0, above);
+    const alone = host.newConfig({ ...fields, epoch: newest + 1, acceptors });
+    await register.force(alone);
+    // An answer of the register that was on its way may have told of another epoch meanwhile.
+    if (isNewest(alone)) return alone;
   }
-  return next;
+}
+
+function configChanged({ groupName }: Group): CasemateError {
+  return new CasemateError(
+    'ERR_CONFIG_CHANGED',
+    `the configuration of "${groupName}" has just changed`,
+    { hint: 'Look at the evidence again, then confirm it.', status: 409 },
+  );
 }
 
 /**

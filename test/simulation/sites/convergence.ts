@@ -5,6 +5,7 @@
  */
 import type { Group } from '../../../daemon/volume/group.ts';
 import type { SimulatedMachine } from './simulated-machine.ts';
+import type { SplitEndings } from './split-endings.ts';
 import { Violation } from './violation.ts';
 import type { World } from './world.ts';
 
@@ -15,8 +16,14 @@ const comparisonsMax = 5;
 /** A fault that has made it impossible shows within so long. */
 const excuseMs = 8000;
 
-/** Ends all faults and waits; gives why it can't be, if a fault is to blame. */
-export async function awaitConvergence(world: World): Promise<string | undefined> {
+/**
+ * Ends all faults and waits; a split is ended by an operator. Gives why it can't be, if a fault is
+ * to blame.
+ */
+export async function awaitConvergence(
+  world: World,
+  endings: SplitEndings,
+): Promise<string | undefined> {
   world.note('the faults end');
   world.network.healAll();
   for (const machine of world.machines.values()) {
@@ -27,14 +34,23 @@ export async function awaitConvergence(world: World): Promise<string | undefined
   }
   world.witness?.life?.resume();
   world.witness?.start();
-  const endMs = world.time.nowMs + convergeMsMax;
+  let endMs = world.time.nowMs + convergeMsMax;
   let excuse: string | undefined;
   while (world.time.nowMs < endMs) {
-    const there = await world.until(() => isConverged(world) || hasFailed(world), 1000);
+    const isDone = (): boolean => isConverged(world) && !endings.busy;
+    const there = await world.until(() => isDone() || hasFailed(world), 1000);
     excuse = excuseOf(world);
-    if (there && isConverged(world)) return undefined;
-    if (excuse !== undefined && world.time.nowMs > endMs - convergeMsMax + excuseMs) return excuse;
+    if (there && isDone()) return undefined;
+    if (excuse === 'split' && (await endings.endAll())) {
+      endMs = world.time.nowMs + convergeMsMax;
+    } else if (excuse !== undefined && world.time.nowMs > endMs - convergeMsMax + excuseMs) {
+      break;
+    }
     restartFailed(world);
+  }
+  // An operator can end a split unless bits have rotted in what it takes.
+  if (excuse === 'split' && !world.checks.rotten) {
+    throw new Violation('liveness', `a split could not be ended\n${stateText(world)}`);
   }
   if (excuse !== undefined) return excuse;
   throw new Violation('liveness', `not in sync after all faults have ended\n${stateText(world)}`);

@@ -12,6 +12,7 @@ export interface Tally {
   answered: number;
   /** Seeds with a resync. */
   resynced: number;
+  splitsEnded: number;
   simulatedMs: number;
   readonly faults: Map<ActionKind, number>;
   readonly excuses: Map<string, number>;
@@ -23,6 +24,7 @@ export function newTally(): Tally {
     events: 0,
     answered: 0,
     resynced: 0,
+    splitsEnded: 0,
     simulatedMs: 0,
     faults: new Map(),
     excuses: new Map(),
@@ -34,6 +36,7 @@ export function addToTally(tally: Tally, result: RunResult): void {
   tally.events += result.events;
   tally.answered += result.answered;
   tally.resynced += result.resynced ? 1 : 0;
+  tally.splitsEnded += result.splitsEnded;
   tally.simulatedMs += result.simulatedMs;
   for (const [kind, count] of result.faults) {
     tally.faults.set(kind, (tally.faults.get(kind) ?? 0) + count);
@@ -47,7 +50,7 @@ export function tallyText(tally: Tally): string {
     [...counts].map(([name, count]) => `${name} ${count}`).join(', ');
   return [
     `${tally.seeds} seeds, ${tally.events} events, ${tally.answered} answers, ` +
-      `${tally.resynced} with a resync, ` +
+      `${tally.resynced} with a resync, ${tally.splitsEnded} splits ended, ` +
       `${Math.round(tally.simulatedMs / 1000)} simulated seconds`,
     `what happened: ${listed(tally.faults)}`,
     ...(tally.excuses.size === 0 ? [] : [`could not be in sync: ${listed(tally.excuses)}`]),

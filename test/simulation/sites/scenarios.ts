@@ -8,8 +8,8 @@ import type { SiteName } from './simulated-config.ts';
 
 export interface Scenario {
   readonly name: string;
-  /** How it ends: in sync, or with a split that both sites tell of. */
-  readonly ends: 'in-sync' | 'split';
+  /** How it ends: in sync, by themselves or after an operator has given one side of a split up. */
+  readonly ends: 'in-sync' | 'split-ended';
   readonly witness: boolean;
   readonly durationMs: number;
   readonly actions: readonly Action[];
@@ -116,7 +116,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: 'two sites forced apart never count as one again by themselves',
-    ends: 'split',
+    ends: 'split-ended',
     witness: true,
     durationMs: 6000,
     actions: [

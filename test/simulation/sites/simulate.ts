@@ -36,7 +36,7 @@ async function runScenario(name: string): Promise<boolean> {
   for (let seed = 1; seed <= scenarioSeeds; seed += 1) {
     const plan = planOfScenario(scenario, seed);
     const result = await runPlan(plan);
-    const ended = result.excuse ?? 'in-sync';
+    const ended = result.excuse ?? (result.splitsEnded > 0 ? 'split-ended' : 'in-sync');
     if (result.violation === undefined && ended === scenario.ends) continue;
     say(`it ended: ${ended}\n${failureText(plan, result)}`);
     return false;

@@ -17,6 +17,7 @@ import { machineOf, type SiteName, simulatedConfig, siteNames } from './simulate
 import { SimulatedMachine, wordsOf } from './simulated-machine.ts';
 import { SimulatedNetwork } from './simulated-network.ts';
 import { SimulatedWitness } from './simulated-witness.ts';
+import { SplitEndings } from './split-endings.ts';
 import { Violation } from './violation.ts';
 import { VirtualTime } from './virtual-time.ts';
 import type { World } from './world.ts';
@@ -34,6 +35,8 @@ export interface RunResult {
   readonly simulatedMs: number;
   readonly answered: number;
   readonly resynced: boolean;
+  /** Splits that an operator has ended. */
+  readonly splitsEnded: number;
   readonly faults: ReadonlyMap<ActionKind, number>;
   /** What happened, for a person. */
   readonly notes: readonly string[];
@@ -99,6 +102,7 @@ export class SiteWorld implements World {
   /** Runs it to the end, or to the first violation. */
   async run(): Promise<RunResult> {
     let excuse: string | undefined;
+    const endings = new SplitEndings(this);
     const onRejection = (error: unknown): void => {
       this.#violation ??= new Violation('assertion', `unhandled: ${wordsOf(error)}`);
     };
@@ -106,8 +110,9 @@ export class SiteWorld implements World {
     try {
       await this.#setUp();
       await this.#carryOutPlan();
-      excuse = await awaitConvergence(this);
+      excuse = await awaitConvergence(this, endings);
       if (excuse === undefined) await finalReads(this);
+      if (excuse === undefined) await endings.check();
       if (!this.checks.forced) this.clients.check();
       this.#checkErrors();
     } catch (error) {
@@ -126,6 +131,7 @@ export class SiteWorld implements World {
       simulatedMs: this.time.nowMs,
       answered: this.clients.answered,
       resynced: this.checks.resynced,
+      splitsEnded: endings.count,
       faults: this.faults,
       notes: this.#notes,
       fingerprint: `${this.#events}-${this.#fingerprint.toString(16)}`,
