@@ -2,8 +2,9 @@
  * Small files that a site is pointed to by its configuration (certificates, keys, passwords), and
  * what room a file system has.
  */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CasemateError } from './errors.ts';
 
 /**
@@ -26,4 +27,16 @@ export function readNamedFile(key: string, path: string): string {
 export async function freeBytesAt(path: string): Promise<number> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize;
+}
+
+/** Bytes that the files directly in a directory take on disk; 0 without it. */
+export function bytesBelow(directory: string): number {
+  try {
+    return readdirSync(directory).reduce(
+      (sum, name) => sum + statSync(join(directory, name)).blocks * 512,
+      0,
+    );
+  } catch {
+    return 0;
+  }
 }

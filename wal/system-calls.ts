@@ -47,6 +47,9 @@ const sendFlags = 0x40 | 0x4000; // MSG_DONTWAIT, MSG_NOSIGNAL
 /** Bytes of an address of a Unix socket: its family and its path. */
 const localAddressBytes = 110;
 
+const readClock = library.func('int adjtimex(int64_t fields)');
+const clockError = 5; // TIME_ERROR: nothing keeps the clock.
+
 /** Numbers of the system calls of kernel AIO, which the C library has no functions for. */
 const aioCalls = aioCallNumbers();
 
@@ -144,6 +147,17 @@ export function sendDatagram(path: string, bytes: Uint8Array): CallResult {
   const code = value < 0 ? errnoNameOf(koffi.errno()) : undefined;
   closeFile(fd);
   return code === undefined ? { value, code } : { value: -1, code };
+}
+
+/**
+ * What the kernel knows of the wall clock, without changing it: whether something keeps it in step
+ * with the world, and the largest error that this leaves. Undefined where it does not say.
+ */
+export function clockState(): { synchronised: boolean; errorMsMax: number } | undefined {
+  const fields = new BigInt64Array(32); // struct timex of 64 bits: 208 bytes, of which modes is 0.
+  const state = readClock(koffi.address(fields));
+  if (state < 0 || fields[3] === undefined) return undefined;
+  return { synchronised: state !== clockError, errorMsMax: Number(fields[3]) / 1000 };
 }
 
 /** A context of kernel AIO for so many writes; undefined when the system gives none. */

@@ -3,6 +3,7 @@ import { nearestName } from '../config/nearest-name.ts';
 import { softwareVersion } from '../version.ts';
 import type { Command } from './command.ts';
 import { demoCommand, runCommand, witnessCommand } from './daemon-commands.ts';
+import { doctorCommand } from './doctor-command.ts';
 import { errorText, exitCodeOf, usageError } from './errors.ts';
 import { type ExitCode, exitCodes, exitCodesHelp } from './exit-codes.ts';
 import { initCommand } from './init-command.ts';
@@ -29,6 +30,7 @@ export const commands: readonly Command[] = [
   witnessCommand,
   demoCommand,
   initCommand,
+  doctorCommand,
   statusCommand,
   whyCommand,
   eventsCommand,

@@ -5,6 +5,8 @@ export const exitCodes = {
   usage: 2,
   unreachable: 3,
   notServing: 4,
+  doctorWarnings: 5,
+  doctorErrors: 6,
 } as const;
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
@@ -15,4 +17,6 @@ export const exitCodesHelp = `Exit codes:
   2  the command line was wrong
   3  the daemon could not be reached
   4  status, why: something does not serve
+  5  doctor: there are warnings
+  6  doctor: there are errors
 `;

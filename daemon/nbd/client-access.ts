@@ -68,6 +68,11 @@ export function isAccessEntry(entry: string): boolean {
   return parseNetwork(entry) !== undefined || /^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/.test(entry);
 }
 
+/** Whether an entry is the name of a certificate. */
+export function isClientName(entry: string): boolean {
+  return entry !== 'unix' && parseNetwork(entry) === undefined;
+}
+
 /** What each client may do with each export; an export without lists is open to all. */
 export class ClientAccess {
   readonly #lists = new Map<string, { write: ClientList; read: ClientList }>();
