@@ -23,7 +23,6 @@ export interface DiskFacts {
 
 const blockBytes = 4096;
 const fileBytes = 1024 * 1024;
-const syncsMax = 100;
 const syncMsMax = 1000;
 
 /** File systems by the number that statfs gives. */
@@ -61,8 +60,8 @@ export async function fileSystemFacts(
   };
 }
 
-/** Writes to a file of its own in the directory for a second at most, and removes it. */
-export async function probeDisk(directory: string): Promise<DiskFacts> {
+/** Writes to a file of its own in the directory, so often and a second at most; removes it. */
+export async function probeDisk(directory: string, syncsMax: number): Promise<DiskFacts> {
   const path = join(directory, `.casemate-doctor-${process.pid}`);
   const { O_RDWR, O_CREAT, O_EXCL } = constants;
   const file = await open(path, O_RDWR | O_CREAT | O_EXCL, 0o600);
@@ -71,7 +70,7 @@ export async function probeDisk(directory: string): Promise<DiskFacts> {
   try {
     return {
       ...(await fileSystemFacts(directory)),
-      syncsMs: await measureSyncs(file),
+      syncsMs: await measureSyncs(file, syncsMax),
       punchesHoles: await triesHole(file),
       writesDirectly: await triesDirectWrite(path),
     };
@@ -98,7 +97,7 @@ function removeWhenEnded(remove: () => void): () => void {
 }
 
 /** As the log does it: blocks of a file that has its space already are written over, and synced. */
-async function measureSyncs(file: FileHandle): Promise<number[]> {
+async function measureSyncs(file: FileHandle, syncsMax: number): Promise<number[]> {
   await file.write(Buffer.alloc(fileBytes, 'c'), 0, fileBytes, 0);
   await file.sync();
   const block = Buffer.alloc(blockBytes, 'd');

@@ -158,21 +158,27 @@ function numberText(device: number): string {
 }
 
 export interface KernelLimits {
-  /** Descriptors that this process may open; Node.js raises the soft limit to the hard one. */
+  /** The process whose limits these are; undefined: this one's, which a daemon would inherit. */
+  readonly processId: number | undefined;
+  /** Descriptors that it may open; Node.js raises the soft limit to the hard one. */
   readonly openFilesMax: number;
   readonly aioMax: number | undefined;
   readonly aioTaken: number | undefined;
   readonly memoryBytes: number;
 }
 
-export function kernelLimits(): KernelLimits {
-  const limits = textOf('/proc/self/limits') ?? '';
+/** Of a process, if this user may see it, or of this one. */
+export function kernelLimits(processId?: number): KernelLimits {
+  const own = textOf('/proc/self/limits') ?? '';
+  const there = processId === undefined ? undefined : textOf(`/proc/${processId}/limits`);
+  const limits = there ?? own;
   const [, hard] = /^Max open files +\S+ +(\S+)/m.exec(limits) ?? [];
   const number = (path: string): number | undefined => {
     const text = textOf(path);
     return text === undefined ? undefined : Number(text);
   };
   return {
+    processId: there === undefined ? undefined : processId,
     openFilesMax:
       hard === undefined || hard === 'unlimited' ? Number.MAX_SAFE_INTEGER : Number(hard),
     aioMax: number('/proc/sys/fs/aio-max-nr'),

@@ -7,10 +7,16 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { Address } from './config/address.ts';
 
+/** A process, by its name and number. */
+export interface Holder {
+  readonly name: string;
+  readonly processId: number;
+}
+
 export type PortFacts =
   | { readonly kind: 'free' }
   /** By whom, where this user may see it. */
-  | { readonly kind: 'taken'; readonly holder: string | undefined }
+  | { readonly kind: 'taken'; readonly holder: Holder | undefined }
   | { readonly kind: 'refused'; readonly code: string };
 
 /** Listens for a moment, if it can: a port can't be asked about in another way. */
@@ -27,8 +33,8 @@ export function tryPort({ host, port }: Address): Promise<PortFacts> {
   });
 }
 
-/** The process that listens on a port, as "nginx (process 12)". */
-function holderOf(port: number): string | undefined {
+/** The process that listens on a port; undefined if there is none, or this user may not see it. */
+export function holderOf(port: number): Holder | undefined {
   const hexadecimal = port.toString(16).toUpperCase().padStart(4, '0');
   const listening = '0A';
   const inodes = ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) =>
@@ -44,9 +50,8 @@ function holderOf(port: number): string | undefined {
       return inodes.includes(linkOr(`/proc/${id}/fd/${descriptor}`));
     }),
   );
-  return holder === undefined
-    ? undefined
-    : `${readOr(`/proc/${holder}/comm`).trim()} (process ${holder})`;
+  if (holder === undefined) return undefined;
+  return { name: readOr(`/proc/${holder}/comm`).trim(), processId: Number(holder) };
 }
 
 function readOr(path: string): string {

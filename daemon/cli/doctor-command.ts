@@ -1,14 +1,15 @@
 /** `casemate doctor`: what is wrong with a configuration, its machine and whom it talks to. */
 import { Type } from '@sinclair/typebox';
 import { siteStatusSchema } from '../api/schemas.ts';
-import { examine } from '../doctor/examine.ts';
+import { examine, type Loaded } from '../doctor/examine.ts';
 import { type Finding, worstOf } from '../doctor/finding.ts';
 import type { Running } from '../doctor/running.ts';
 import { CasemateError } from '../errors.ts';
-import { ApiClient } from './api-client.ts';
+import { ApiClient, findDaemon } from './api-client.ts';
 import { type Command, readArguments } from './command.ts';
 import { usageError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
+import type { Terminal } from './terminal.ts';
 
 const marks = { ok: 'ok', warning: 'WARNING', error: 'ERROR' } as const;
 const codes = {
@@ -47,7 +48,7 @@ Examples:
         '`casemate doctor --help` shows how it is used.',
       );
     }
-    const examined = await examine(file, askDaemon);
+    const examined = await examine(file, (loaded) => askDaemon(loaded, file, terminal));
     const { findings } = examined;
     const worst = worstOf(findings);
     if (values.json === true) {
@@ -86,15 +87,15 @@ function summary(findings: readonly Finding[]): string {
 const witnessSchema = Type.Object({ name: Type.String(), version: Type.String() });
 
 /** Whether the daemon of this configuration answers at its own API. */
-async function askDaemon(loaded: Parameters<Parameters<typeof examine>[1]>[0]): Promise<Running> {
-  const { config } = loaded;
-  const daemon = new ApiClient(`http://${config.api.listen}`);
+async function askDaemon(loaded: Loaded, file: string, terminal: Terminal): Promise<Running> {
   try {
     if (loaded.kind === 'witness') {
+      const daemon = new ApiClient(`http://${loaded.config.api.listen}`);
       const { name, version } = await daemon.get('/v1/status', witnessSchema);
       if (name === loaded.config.name) return { kind: 'running', version, status: undefined };
       return { kind: 'unclear', text: `the witness ${name} answers there` };
     }
+    const daemon = findDaemon({ config: file }, terminal);
     const status = await daemon.get('/v1/status', siteStatusSchema);
     const { site, cluster } = loaded.config;
     if (status.site === site && status.cluster === cluster) {

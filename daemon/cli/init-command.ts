@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseConfig } from '../config/parse.ts';
+import { clusterName } from '../config/schema-parts.ts';
 import { CasemateError } from '../errors.ts';
 import { parseWitnessConfig } from '../witness/witness-config.ts';
 import { type Command, readArguments } from './command.ts';
@@ -16,7 +17,7 @@ import {
   replicationPort,
   witnessPort,
 } from './initial-config.ts';
-import type { Terminal } from './terminal.ts';
+import { Questions } from './questions.ts';
 
 const standardDirectory = 'casemate-config';
 const standardLogSize = '4GiB';
@@ -40,8 +41,8 @@ export const initCommand: Command = {
                      [--witness NAME=HOST | --no-witness] [--log-size SIZE] [--tls] [--dir DIR]
 
 Writes the configuration files of both sites and of the witness, each checked as the daemon would,
-and says where they go. Asks for what is not given, if there is a terminal. Never writes over a
-file.
+and says where they go. Asks for what is not given, if there is a terminal, and again when an answer
+can't be used. Never writes over a file.
 
   --cluster NAME       name of the pair
   --site NAME=HOST     a site and the address at which the other one reaches it; twice
@@ -59,10 +60,12 @@ Examples:
 `,
   run: async (args, terminal) => {
     const { values } = readArguments('init', args, options, []);
-    const { tls = false, 'log-size': logSize = standardLogSize, dir = standardDirectory } = values;
-    const cluster = await given(terminal, values.cluster, '--cluster', 'Name of the pair');
-    const sites = await bothSites(terminal, values.site ?? []);
-    const witness = await witnessOf(terminal, values.witness, values['no-witness'] === true);
+    const { 'log-size': logSize = standardLogSize, dir = standardDirectory } = values;
+    const questions = new Questions(terminal);
+    const cluster = await clusterOf(questions, values.cluster);
+    const sites = await bothSites(questions, values.site ?? []);
+    const witness = await witnessOf(questions, values.witness, values['no-witness'] === true);
+    const tls = await tlsOf(questions, values.tls);
     const pair = { cluster, sites, witness, logSize, tls };
     const files = configFiles(pair);
     check(pair, files);
@@ -72,49 +75,66 @@ Examples:
   },
 };
 
-/** What was given, or is typed now. @throws CasemateError ERR_USAGE without a terminal */
-async function given(
-  terminal: Terminal,
-  value: string | undefined,
-  option: string,
-  question: string,
-): Promise<string> {
-  if (value !== undefined) return value;
-  if (!terminal.interactive) throw usageError(`${option} is missing`, hint);
-  return (await terminal.ask(`${question}: `)).trim();
+function readCluster(text: string): string {
+  if (new RegExp(clusterName.pattern).test(text)) return text;
+  throw usageError(`--cluster must be ${clusterName.form}; it is "${text}"`, hint);
 }
 
-function machine(text: string, option: string, port: number): Machine {
-  const parsed = parseMachine(text, port);
-  if (parsed !== undefined) return parsed;
-  throw usageError(`${option} must be ${machineForm}; it is "${text}"`, hint);
+function clusterOf(questions: Questions, text: string | undefined): Promise<string> {
+  const question = { option: '--cluster', text: 'Name of the pair' };
+  return questions.given(text, question, readCluster);
+}
+
+function readMachine(option: string, port: number): (text: string) => Machine {
+  return (text) => {
+    const parsed = parseMachine(text, port);
+    if (parsed !== undefined) return parsed;
+    throw usageError(`${option} must be ${machineForm}; it is "${text}"`, hint);
+  };
 }
 
 async function bothSites(
-  terminal: Terminal,
+  questions: Questions,
   texts: readonly string[],
 ): Promise<readonly [Machine, Machine]> {
   if (texts.length > 2) throw usageError('a pair has two sites: --site twice', hint);
-  const read = async (text: string | undefined, which: string): Promise<Machine> => {
-    const answer = await given(terminal, text, '--site', `${which} site, ${machineForm}`);
-    return machine(answer, '--site', replicationPort);
+  const read = (text: string | undefined, which: string): Promise<Machine> => {
+    const question = { option: '--site', text: `${which} site, ${machineForm}` };
+    return questions.given(text, question, readMachine('--site', replicationPort));
   };
   return [await read(texts[0], 'First'), await read(texts[1], 'Second')];
 }
 
 /** Whether there is a witness is decided, not assumed: it says what happens when a site is lost. */
 async function witnessOf(
-  terminal: Terminal,
+  questions: Questions,
   text: string | undefined,
   without: boolean,
 ): Promise<Machine | undefined> {
   if (without && text === undefined) return undefined;
   if (without) throw usageError('--witness and --no-witness contradict each other', hint);
-  const question = `Witness on a third machine, ${machineForm} (empty: without one)`;
-  const answer = await given(terminal, text, '--witness, or --no-witness,', question);
-  return answer === '' && text === undefined
-    ? undefined
-    : machine(answer, '--witness', witnessPort);
+  const read = readMachine('--witness', witnessPort);
+  const question = {
+    option: '--witness, or --no-witness,',
+    text: `Witness on a third machine, ${machineForm} (empty: without one)`,
+  };
+  return questions.given(text, question, (answer) =>
+    answer === '' && text === undefined ? undefined : read(answer),
+  );
+}
+
+/** Whoever is asked anyway is asked this too; a script gets what it says. */
+async function tlsOf(questions: Questions, given: boolean | undefined): Promise<boolean> {
+  if (given !== undefined || !questions.haveBeenAsked) return given ?? false;
+  const question = {
+    option: '--tls',
+    text: 'Certificates between the machines, made by `casemate pki`: yes or no (empty: yes)',
+  };
+  return questions.given(undefined, question, (answer) => {
+    if (/^(?:y|yes|)$/i.test(answer)) return true;
+    if (/^(?:n|no)$/i.test(answer)) return false;
+    throw usageError(`the answer is yes or no; it is "${answer}"`, hint);
+  });
 }
 
 /** Everything that the daemons would find wrong, before anything is written. */
@@ -165,5 +185,8 @@ function report(directory: string, pair: NewPair, files: readonly ConfigFile[]):
       `/etc/casemate, the key readable by the user casemate only:\n  casemate pki init\n` +
       certificates.join('')
     : 'The links are neither encrypted nor authenticated (--tls): networks that are yours alone.\n';
-  return `Written. Copy, and start:\n${rows.join('')}${tls}`;
+  return (
+    `Written. Copy, and start:\n${rows.join('')}${tls}` +
+    'Before the start, on each machine: casemate doctor --config FILE says what is wrong there.\n'
+  );
 }

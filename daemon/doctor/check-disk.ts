@@ -20,6 +20,9 @@ const flushMsLeast = 0.02;
 const rotationMsLeast = 1;
 const syncMsSlow = 20;
 const freeShare = 0.05;
+/** Writes that are measured: few where a daemon's own may wait behind them. */
+const syncsAlone = 100;
+const syncsBeside = 10;
 
 export async function checkDisk(subject: Subject, running: Running): Promise<Finding[]> {
   const directory = nearestExisting(subject.dataDirectory);
@@ -33,7 +36,7 @@ export async function checkDisk(subject: Subject, running: Running): Promise<Fin
   }
   let facts: DiskFacts;
   try {
-    facts = await probeDisk(directory);
+    facts = await probeDisk(directory, running.kind === 'stopped' ? syncsAlone : syncsBeside);
   } catch (reason) {
     const text = `the disk can't be written to in ${directory}: ${wordsOf(reason)}`;
     return [error(text, 'See the kernel log (`dmesg`) for errors of the disk, and `df`.')];

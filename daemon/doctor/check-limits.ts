@@ -1,7 +1,10 @@
 /** What the kernel lets the daemon have, against what its configuration may take. */
+import { parseAddress } from '../config/address.ts';
 import { formatSize } from '../config/sizes.ts';
-import type { KernelLimits } from '../system-host.ts';
+import { type KernelLimits, kernelLimits } from '../system-host.ts';
+import { holderOf } from '../system-port-probe.ts';
 import { type Finding, findingsOf } from './finding.ts';
+import type { Running } from './running.ts';
 import type { Subject } from './subject.ts';
 
 const { ok, warning, error } = findingsOf('limits');
@@ -9,13 +12,20 @@ const { ok, warning, error } = findingsOf('limits');
 /** Of asynchronous writes that the log and the data files have under way. */
 const aioNeeded = 2048;
 
+export function checkLimits(subject: Subject, running: Running): Finding[] {
+  const api = subject.listens.find(({ key }) => key === 'api.listen')?.address ?? '';
+  const port = running.kind === 'running' ? parseAddress(api)?.port : undefined;
+  const daemon = port === undefined ? undefined : holderOf(port)?.processId;
+  return judgeLimits(subject, kernelLimits(daemon));
+}
+
 export function judgeLimits(
   { descriptors, memoryBytes }: Pick<Subject, 'descriptors' | 'memoryBytes'>,
   limits: KernelLimits,
 ): Finding[] {
   const found: Finding[] = [];
   if (limits.openFilesMax < descriptors) {
-    const text = `${limits.openFilesMax} files may be open here, the configuration can need ${descriptors}`;
+    const text = `${whose(limits)} may open ${limits.openFilesMax} files, the configuration can need ${descriptors}`;
     const advice =
       'Set LimitNOFILE in the service (its unit has 65536), or `ulimit -n`; or lower nbd.connectionsMax and volumes.countMax.';
     found.push(error(text, advice));
@@ -31,7 +41,13 @@ export function judgeLimits(
     found.push(error(text, advice));
   }
   if (found.length > 0) return found;
-  const files =
-    limits.openFilesMax === Number.MAX_SAFE_INTEGER ? 'any number of' : limits.openFilesMax;
-  return [ok(`${files} files may be open, ${formatSize(limits.memoryBytes)} of memory`)];
+  const { openFilesMax } = limits;
+  const files = openFilesMax === Number.MAX_SAFE_INTEGER ? 'any number of' : openFilesMax;
+  return [
+    ok(`${whose(limits)} may open ${files} files; ${formatSize(limits.memoryBytes)} of memory`),
+  ];
+}
+
+function whose({ processId }: KernelLimits): string {
+  return processId === undefined ? 'what is started from here' : 'the running daemon';
 }

@@ -1,6 +1,6 @@
 /** Addresses to listen on: free, or held by the daemon that is meant to. */
 import { parseAddress } from '../config/address.ts';
-import { type PortFacts, tryPort } from '../system-port-probe.ts';
+import { type Holder, type PortFacts, tryPort } from '../system-port-probe.ts';
 import { type Finding, findingsOf } from './finding.ts';
 import type { Running } from './running.ts';
 import type { Subject } from './subject.ts';
@@ -31,7 +31,7 @@ export function judgePort({ key, address }: Listens, facts: PortFacts, running: 
     }
     case 'taken': {
       if (running.kind === 'running') return ok(`${place} is held by the running daemon`);
-      const by = facts.holder ?? 'another process (`ss -ltnp` as root names it)';
+      const by = holderText(facts.holder);
       if (running.kind === 'unclear' && key === 'api.listen') {
         return error(`${place} is taken by ${by}: ${running.text}`, `Stop it, or set ${key}.`);
       }
@@ -43,6 +43,11 @@ export function judgePort({ key, address }: Listens, facts: PortFacts, running: 
     case 'refused':
       return error(`can't listen at ${place}: ${refusal(facts.code)}`, refusalAdvice(key, facts));
   }
+}
+
+function holderText(holder: Holder | undefined): string {
+  if (holder === undefined) return 'another process (`ss -ltnp` as root names it)';
+  return `${holder.name} (process ${holder.processId})`;
 }
 
 const refusals: Readonly<Record<string, string>> = {

@@ -9,7 +9,6 @@ import type { Config } from '../config/schema.ts';
 import { CasemateError } from '../errors.ts';
 import { createLogger } from '../logger.ts';
 import { systemClock } from '../system-clock.ts';
-import { kernelLimits } from '../system-host.ts';
 import { systemNetwork } from '../system-network.ts';
 import { siteWiring } from '../tls-wiring.ts';
 import { loadWitnessConfig, type WitnessConfig } from '../witness/witness-config.ts';
@@ -19,7 +18,7 @@ import { checkSiteConfig, checkWitnessConfig } from './check-config.ts';
 import { checkDirectories } from './check-directories.ts';
 import { checkDisk } from './check-disk.ts';
 import { checkFiles } from './check-files.ts';
-import { judgeLimits } from './check-limits.ts';
+import { checkLimits } from './check-limits.ts';
 import { checkPorts } from './check-ports.ts';
 import { checkReach } from './check-reach.ts';
 import { checkVersions } from './check-versions.ts';
@@ -38,7 +37,8 @@ export interface Examined {
   readonly findings: readonly Finding[];
 }
 
-type Loaded =
+/** A configuration that can be used. */
+export type Loaded =
   | { readonly kind: 'site'; readonly config: Config }
   | { readonly kind: 'witness'; readonly config: WitnessConfig };
 
@@ -94,7 +94,7 @@ function checksOf(loaded: Loaded, subject: Subject, running: Running): [CheckNam
     ['certificates', () => checkCertificates(subject)],
     ['reach', () => reach(loaded, subject, running)],
     ['versions', () => checkVersions(running, process.versions.node)],
-    ['limits', () => judgeLimits(subject, kernelLimits())],
+    ['limits', () => checkLimits(subject, running)],
     ['disk', () => checkDisk(subject, running)],
   ];
 }

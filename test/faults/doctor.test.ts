@@ -46,6 +46,8 @@ for (const secure of [false, true]) {
       const events = await site.cli('events', '--json');
       const said = await doctor(site);
       t.equal(said.running, 'running');
+      const limits = said.findings.find(({ check }) => check === 'limits');
+      t.match(limits?.text, /^the running daemon may open/);
       t.same(wrong(said), [], `${site.name} is well`);
       t.ok(said.code === 0 || said.code === 5);
       t.same(readdirSync(site.dataDirectory), before, 'nothing is left behind');

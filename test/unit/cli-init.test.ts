@@ -65,14 +65,40 @@ t.test('with certificates, every file names them and the commands that make them
 });
 
 t.test('it asks for what is not given, and for nothing else', async (t) => {
-  const answers = ['lux', ' lux-1=10.0.0.1 ', 'lux-2=10.0.0.2', ''];
+  const answers = ['lux', ' lux-1=10.0.0.1 ', 'lux-2=10.0.0.2', '', 'no'];
   const { directory, code, asked } = await init(t, [], answers);
   t.equal(code, 0);
-  t.equal(asked.length, 4);
+  t.equal(asked.length, 5);
+  t.equal(loadConfig(join(directory, 'lux-2/site.toml')).tls, undefined);
   t.equal(loadConfig(join(directory, 'lux-2/site.toml')).peer.address, '10.0.0.1:9618');
   const rest = await init(t, [...lux, '--witness', 'w=10.0.0.3'], []);
   t.equal(rest.code, 0);
   t.same(rest.asked, []);
+});
+
+t.test('it asks again when an answer can not be used, and in the end gives up', async (t) => {
+  const answers = [
+    'l x',
+    'lux',
+    'lux-1',
+    'lux-1=10.0.0.1',
+    'lux-2=10.0.0.2',
+    'w=10.0.0.3',
+    'perhaps',
+    '',
+  ];
+  const { directory, code, asked, err } = await init(t, [], answers);
+  t.equal(code, 0);
+  t.equal(asked.length, answers.length);
+  t.match(err, /^--cluster must be a name .*\n--site must be NAME=HOST.*\nthe answer is yes or no/);
+  t.ok(
+    loadConfig(join(directory, 'lux-1/site.toml')).tls,
+    'certificates, as nothing else was said',
+  );
+  const refused = await init(t, ['--site', 'a=h', '--site', 'b=h', '--no-witness'], []);
+  t.equal(refused.code, 2);
+  t.equal(refused.asked.length, 5);
+  t.notOk(existsSync(refused.directory));
 });
 
 const wrong: readonly (readonly [string, readonly string[], RegExp])[] = [

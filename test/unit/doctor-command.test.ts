@@ -1,4 +1,6 @@
 /** `casemate doctor` against things that are broken for real, one at a time. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   copyFileSync,
@@ -6,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   rmSync,
+  watch,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
@@ -165,10 +168,22 @@ t.test('a data directory in memory', async (t) => {
   t.same(readdirSync(dataDirectory), []);
 });
 
+t.test('the probe file is removed when the doctor is told to end', async (t) => {
+  const { configPath, dataDirectory } = await setting(t);
+  const parameters = [commandPath, 'doctor', '--config', configPath];
+  const child = spawn(process.execPath, parameters, { stdio: 'ignore' });
+  const ended = once(child, 'exit');
+  const watcher = watch(dataDirectory, () => child.kill('SIGTERM'));
+  t.teardown(() => watcher.close());
+  const [, signal] = await ended;
+  t.equal(signal, 'SIGTERM', 'it was told while the file was there');
+  t.same(readdirSync(dataDirectory), []);
+});
+
 t.test('too few open files', async (t) => {
   const { configPath } = await setting(t);
   const found = wrong(await doctor(configPath, 'ulimit -n 500;'), 'limits');
-  t.match(found, [/^error: 500 files .*LimitNOFILE/]);
+  t.match(found, [/^error: .* may open 500 files.*LimitNOFILE/]);
 });
 
 t.test('something else listens where the peer should', async (t) => {
