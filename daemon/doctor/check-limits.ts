@@ -1,8 +1,7 @@
 /** What the kernel lets the daemon have, against what its configuration may take. */
-import { parseAddress } from '../config/address.ts';
 import { formatSize } from '../config/sizes.ts';
 import { type KernelLimits, kernelLimits } from '../system-host.ts';
-import { holderOf } from '../system-port-probe.ts';
+import { daemonProcess } from './check-ports.ts';
 import { type Finding, findingsOf } from './finding.ts';
 import type { Running } from './running.ts';
 import type { Subject } from './subject.ts';
@@ -13,10 +12,7 @@ const { ok, warning, error } = findingsOf('limits');
 const aioNeeded = 2048;
 
 export function checkLimits(subject: Subject, running: Running): Finding[] {
-  const api = subject.listens.find(({ key }) => key === 'api.listen')?.address ?? '';
-  const port = running.kind === 'running' ? parseAddress(api)?.port : undefined;
-  const daemon = port === undefined ? undefined : holderOf(port)?.processId;
-  return judgeLimits(subject, kernelLimits(daemon));
+  return judgeLimits(subject, kernelLimits(daemonProcess(subject, running)));
 }
 
 export function judgeLimits(

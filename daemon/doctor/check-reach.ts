@@ -31,7 +31,7 @@ export async function checkReach(
     subject.dials.map(async (to) => {
       const rules = rulesFor(subject, to);
       const result = await visit({ ...timing, network, to, rules });
-      return judgeVisit(to, result);
+      return judgeVisit(to, result, subject.tls !== undefined);
     }),
   );
   if (subject.dialedBy === undefined) return found;
@@ -58,8 +58,8 @@ function rulesFor(subject: Subject, to: Dialed): HandshakeRules {
 
 const roleOf = ({ role }: Dialed): string => (role === 'witness' ? 'witness' : 'peer');
 
-/** What came of knocking. */
-export function judgeVisit(to: Dialed, result: Greeted): Finding {
+/** What came of knocking; `secure`: with TLS. */
+export function judgeVisit(to: Dialed, result: Greeted, secure: boolean): Finding {
   const who = `${roleOf(to)} ${to.name} at ${to.address}`;
   switch (result.kind) {
     case 'greeted': {
@@ -76,15 +76,21 @@ export function judgeVisit(to: Dialed, result: Greeted): Finding {
         `Make the names in both configurations agree: cluster, site, peer.site, witness.name.`,
       );
     case 'failed':
-      return failedFinding(to, who, result);
+      return failedFinding(to, who, result, secure);
   }
 }
 
-function failedFinding(to: Dialed, who: string, { stage, text }: Greeted & { kind: 'failed' }) {
+const certificateAdvice =
+  'Look at the certificates of both ends: `casemate doctor` there, `casemate pki show`.';
+
+function failedFinding(
+  to: Dialed,
+  who: string,
+  { stage, text }: Greeted & { kind: 'failed' },
+  secure: boolean,
+): Finding {
   if (/certificate/i.test(text)) {
-    const advice =
-      'Look at the certificates of both ends: `casemate doctor` there, `casemate pki show`.';
-    return error(`${who} shows a certificate that is not accepted: ${text}`, advice);
+    return error(`${who} shows a certificate that is not accepted: ${text}`, certificateAdvice);
   }
   if (/\b(?:TLS|SSL|EPROTO)\b|wrong version/i.test(text)) {
     const advice = 'Give both ends a table [tls], or neither.';
@@ -96,9 +102,13 @@ function failedFinding(to: Dialed, who: string, { stage, text }: Greeted & { kin
       `Try: nc -vz ${to.address.replace(/:(\d+)$/, ' $1')}`;
     return error(`${who} can't be connected to: ${text}`, advice);
   }
+  const ended = `${who} took the connection and ended it: ${text}`;
+  // Its certificate was accepted here; a server that does not accept ours just hangs up.
+  if (secure)
+    return error(`${ended}; it may not accept this site's certificate`, certificateAdvice);
   const advice =
     'Is it Casemate that listens there, with [tls] on both ends or on none? Its log says why.';
-  return error(`${who} took the connection and ended it: ${text}`, advice);
+  return error(ended, advice);
 }
 
 async function dialedByFinding({ name, address, key }: Dialed): Promise<Finding> {
@@ -124,7 +134,7 @@ async function runningFindings(
   );
   for (const to of lost) {
     const result = await visit({ ...timing, network, to, rules: undefined });
-    if (result.kind === 'failed') found.push(judgeVisit(to, result));
+    if (result.kind === 'failed') found.push(judgeVisit(to, result, subject.tls !== undefined));
   }
   return found;
 }

@@ -87,3 +87,41 @@ t.test('names that differ are told with both values', async (t) => {
   t.match(found[0], /^error reach: peer lux-3 .*"lux-3".*"lux-2"/);
   t.match(found[1], /^error reach: witness lux-x .*"lux-x".*"lux-w"/);
 });
+
+t.test('certificates that the other end does not take, or on one end only', async (t) => {
+  const directory = scratchDirectory(t);
+  const [home, foreign] = [join(directory, 'home'), join(directory, 'foreign')];
+  const members = { 'lux-1': 'site', 'lux-2': 'site', 'lux-w': 'witness' } as const;
+  await makePki(home, 'test', members);
+  await makePki(foreign, 'test', members);
+  const tls = (name: string): string[] => tlsLines(tlsFiles(home, name));
+  const pair = await TestPair.make({ directory, witness: true, tls });
+  t.teardown(() => pair.stop());
+  await Promise.all([pair.witness.start(), pair.b.start()]);
+  const tables = pair.witness.siteTables();
+
+  const own = tlsFiles(home, 'lux-1');
+  const strange = tlsFiles(foreign, 'lux-1');
+  const reach = async (tls: readonly string[] | undefined): Promise<string[]> => {
+    pair.a.configure({ ...tables, ...(tls === undefined ? {} : { tls }) });
+    const { findings } = await doctor(pair.a);
+    return findings
+      .filter(({ check, severity }) => check === 'reach' && severity !== 'ok')
+      .map(({ text, advice }) => `${text}. ${advice}`);
+  };
+  t.same(await reach(tlsLines(own)), []);
+  const unknown = await reach(tlsLines(strange));
+  t.equal(unknown.length, 2);
+  for (const text of unknown) t.match(text, /certificate that is not accepted: .*pki show/);
+  const refused = await reach(tlsLines({ ...strange, authority: own.authority }));
+  t.equal(refused.length, 2);
+  for (const text of refused) t.match(text, /certificates? of both ends/);
+  const plain = await reach(undefined);
+  t.equal(plain.length, 2);
+  for (const text of plain) t.match(text, /with \[tls\] on both ends or on none/);
+
+  await pair.b.stop();
+  pair.b.configure(tables);
+  await pair.b.start();
+  t.match(await reach(tlsLines(own)), [/peer lux-2 .* does not answer with TLS/]);
+});

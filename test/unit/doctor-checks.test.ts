@@ -107,6 +107,8 @@ t.test('a port is judged by whether the daemon runs', async (t) => {
   t.equal(judgePort(listens, { kind: 'free' }, stopped).severity, 'ok');
   t.equal(judgePort(listens, { kind: 'free' }, running).severity, 'warning');
   t.equal(judgePort(listens, taken, running).severity, 'ok');
+  t.equal(judgePort(listens, taken, running, 7).severity, 'ok');
+  t.match(judgePort(listens, taken, running, 8), { severity: 'error', text: /nginx/ });
   t.match(judgePort(listens, taken, stopped), { severity: 'error', text: /nginx \(process 7\)/ });
   const other = { kind: 'unclear', text: 'site x answers there' } as const;
   t.match(judgePort(listens, taken, other), { severity: 'error', text: /site x answers/ });
@@ -121,8 +123,8 @@ t.test('versions that differ are a warning, an old Node.js an error', async (t) 
   t.equal(worstOf(checkVersions({ kind: 'stopped' }, '18.19.0')), 'error');
   const to = { role: 'site', name: 'lux-2', key: 'peer.address', address: 'h:1' } as const;
   const greeted = { kind: 'greeted', roundTripMs: 1 } as const;
-  t.equal(judgeVisit(to, { ...greeted, softwareVersion }).severity, 'ok');
-  t.equal(judgeVisit(to, { ...greeted, softwareVersion: '9.9.9' }).severity, 'warning');
+  t.equal(judgeVisit(to, { ...greeted, softwareVersion }, false).severity, 'ok');
+  t.equal(judgeVisit(to, { ...greeted, softwareVersion: '9.9.9' }, false).severity, 'warning');
 });
 
 type Tables = Readonly<Record<string, readonly string[] | undefined>>;

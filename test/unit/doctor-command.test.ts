@@ -11,6 +11,7 @@ import {
   watch,
   writeFileSync,
 } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -166,6 +167,22 @@ t.test('a data directory in memory', async (t) => {
   const found = wrong(await doctor(configPath), 'disk');
   t.match(found, [/^error: the data directory is in memory \(tmpfs\)/]);
   t.same(readdirSync(dataDirectory), []);
+});
+
+t.test('a clock that is far from that of etcd', async (t) => {
+  const aheadMs = 300_000;
+  const server = createHttpServer((_, response) => {
+    response.setHeader('date', new Date(Date.now() + aheadMs).toUTCString()).end();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const address = server.address();
+  const port = typeof address === 'object' ? address?.port : undefined;
+  const tables = [`[register]\ntype = "etcd"\nendpoints = ["http://127.0.0.1:${port}"]`];
+  const { configPath } = await setting(t, { tables });
+  const found = wrong(await doctor(configPath), 'clock').filter((text) => text.startsWith('error'));
+  t.match(found, [/^error: this clock is (?:299|300|301)\.\d s behind that of http:/]);
 });
 
 t.test('the probe file is removed when the doctor is told to end', async (t) => {
