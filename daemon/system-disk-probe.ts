@@ -3,7 +3,7 @@
  * long a sync takes, whether holes can be punched, whether writes can go past the page cache. The
  * file is removed whatever happens, also when the process is told to end meanwhile.
  */
-import { unlinkSync } from 'node:fs';
+import { closeSync, openSync, rmSync } from 'node:fs';
 import { constants, type FileHandle, open, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { punchHole } from '../wal/system-calls.ts';
@@ -63,11 +63,13 @@ export async function fileSystemFacts(
 /** Writes to a file of its own in the directory, so often and a second at most; removes it. */
 export async function probeDisk(directory: string, syncsMax: number): Promise<DiskFacts> {
   const path = join(directory, `.casemate-doctor-${process.pid}`);
-  const { O_RDWR, O_CREAT, O_EXCL } = constants;
-  const file = await open(path, O_RDWR | O_CREAT | O_EXCL, 0o600);
-  const remove = (): void => unlinkSync(path);
+  const remove = (): void => rmSync(path, { force: true });
   const forget = removeWhenEnded(remove);
+  let file: FileHandle | undefined;
   try {
+    // Made without a turn of the event loop: a signal finds it either not there, or removes it.
+    closeSync(openSync(path, 'wx', 0o600));
+    file = await open(path, 'r+');
     return {
       ...(await fileSystemFacts(directory)),
       syncsMs: await measureSyncs(file, syncsMax),
@@ -75,9 +77,9 @@ export async function probeDisk(directory: string, syncsMax: number): Promise<Di
       writesDirectly: await triesDirectWrite(path),
     };
   } finally {
-    forget();
     remove();
-    await file.close();
+    forget();
+    await file?.close();
   }
 }
 
@@ -92,7 +94,8 @@ function removeWhenEnded(remove: () => void): () => void {
   const forget = (): void => {
     for (const signal of signals) process.off(signal, onSignal);
   };
-  for (const signal of signals) process.once(signal, onSignal);
+  // Not `once`: that gives a second signal to the system before the file is removed.
+  for (const signal of signals) process.on(signal, onSignal);
   return forget;
 }
 
