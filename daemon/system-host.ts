@@ -12,13 +12,22 @@ export interface FileFacts {
   readonly mode: number;
   readonly userId: number;
   readonly groupId: number;
-  /** By this process. */
+  /** By the user that was asked about, or by this process. */
   readonly readable: boolean;
   readonly writable: boolean;
 }
 
-/** What is at a path; undefined if nothing is, or it can't be looked at. */
-export function fileFacts(path: string): FileFacts | undefined {
+/** Who a daemon runs as. */
+export interface HostUser {
+  readonly userId: number;
+  readonly groupId: number;
+}
+
+/**
+ * What is at a path; undefined if nothing is, or it can't be looked at. For another user than this
+ * process's own the permission bits of the path itself are looked at.
+ */
+export function fileFacts(path: string, user?: HostUser): FileFacts | undefined {
   try {
     const status = statSync(path);
     const kinds = [
@@ -31,12 +40,22 @@ export function fileFacts(path: string): FileFacts | undefined {
       mode: status.mode & 0o7777,
       userId: status.uid,
       groupId: status.gid,
-      readable: may(path, constants.R_OK),
-      writable: may(path, constants.W_OK),
+      readable: user === undefined ? may(path, constants.R_OK) : permits(status, user, 0o4),
+      writable: user === undefined ? may(path, constants.W_OK) : permits(status, user, 0o2),
     };
   } catch {
     return undefined;
   }
+}
+
+/** Whether the bits of a file let a user read (4) or write (2) it. */
+function permits(
+  { mode, uid, gid }: { readonly mode: number; readonly uid: number; readonly gid: number },
+  { userId, groupId }: HostUser,
+  bit: 0o4 | 0o2,
+): boolean {
+  const place = uid === userId ? 6 : gid === groupId ? 3 : 0;
+  return ((mode >> place) & bit) !== 0;
 }
 
 function may(path: string, what: number): boolean {
@@ -60,6 +79,16 @@ export function nearestExisting(path: string): string {
 /** The user that this process runs as. */
 export function ownUserId(): number {
   return process.geteuid?.() ?? 0;
+}
+
+/** The user of that name, if the machine's own list has one. */
+export function namedUser(name: string): HostUser | undefined {
+  const line = textOf('/etc/passwd')
+    ?.split('\n')
+    .find((each) => each.startsWith(`${name}:`));
+  const [, , userId, groupId] = line?.split(':') ?? [];
+  if (userId === undefined || groupId === undefined) return undefined;
+  return { userId: Number(userId), groupId: Number(groupId) };
 }
 
 /** Name of a user as the machine's own list has it; its number if it is not there. */

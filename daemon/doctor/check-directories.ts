@@ -1,6 +1,6 @@
 /** The data directory and the place of the NBD socket: there, private, and writable. */
 import { dirname } from 'node:path';
-import { fileFacts, nearestExisting, ownUserId, userName } from '../system-host.ts';
+import { fileFacts, type HostUser, nearestExisting, ownUserId, userName } from '../system-host.ts';
 import { isServedSocket } from '../system-port-probe.ts';
 import { modeText } from './check-files.ts';
 import { type Finding, findingsOf } from './finding.ts';
@@ -11,20 +11,20 @@ const { ok, warning, error } = findingsOf('directories');
 
 export async function checkDirectories(subject: Subject, running: Running): Promise<Finding[]> {
   return [
-    ...dataDirectoryFindings(subject.dataDirectory),
+    ...dataDirectoryFindings(subject.dataDirectory, subject.user),
     ...(subject.unixSocket === undefined ? [] : await socketFindings(subject.unixSocket, running)),
   ];
 }
 
-function dataDirectoryFindings(path: string): Finding[] {
-  const facts = fileFacts(path);
+function dataDirectoryFindings(path: string, user: HostUser | undefined): Finding[] {
+  const facts = fileFacts(path, user);
   if (facts === undefined) {
     const above = nearestExisting(path);
     if (fileFacts(above)?.kind === 'directory' && fileFacts(above)?.writable === true) {
       return [ok(`the data directory ${path} is not there yet; it can be made`)];
     }
     const text = `the data directory ${path} is not there, and can't be made in ${above}`;
-    return [error(text, `Make it for the user of the daemon, with mode 0700.`)];
+    return [error(text, 'Make it for the user of the daemon, with mode 0700.')];
   }
   if (facts.kind !== 'directory') {
     return [error(`${path} is no directory`, 'Set dataDirectory to a directory.')];
@@ -35,12 +35,12 @@ function dataDirectoryFindings(path: string): Finding[] {
   if (!facts.writable || !ownerMayWrite) {
     const text =
       `nothing can be written to the data directory ${path} by ` +
-      `${ownerMayWrite ? userName(ownUserId()) : 'its owner'} ` +
+      `${ownerMayWrite ? userName(user?.userId ?? ownUserId()) : 'its owner'} ` +
       `(it is ${owner}'s, mode ${modeText(facts.mode)})`;
     const advice = `Run as the daemon's user; or: chown casemate ${path}; chmod 0700 ${path}`;
     return [error(text, advice)];
   }
-  if ((facts.mode & 0o077) !== 0 && (facts.mode & 0o022) !== 0) {
+  if ((facts.mode & 0o022) !== 0) {
     const text = `others can write to the data directory ${path} (mode ${modeText(facts.mode)})`;
     return [error(text, `Run: chmod 0700 ${path}`)];
   }

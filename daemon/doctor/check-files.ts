@@ -1,5 +1,5 @@
 /** Who may read keys and passwords, and who may change what the daemon is told to do. */
-import { fileFacts, userName } from '../system-host.ts';
+import { fileFacts, type HostUser, ownUserId, userName } from '../system-host.ts';
 import { type Finding, findingsOf } from './finding.ts';
 import type { Subject } from './subject.ts';
 
@@ -11,8 +11,8 @@ const groupMayWrite = 0o020;
 
 export function checkFiles(subject: Subject): Finding[] {
   const found = [
-    ...configFindings(subject.configPath),
-    ...subject.secrets.flatMap(({ key, path }) => secretFindings(key, path)),
+    ...configFindings(subject),
+    ...subject.secrets.flatMap(({ key, path }) => secretFindings(key, path, subject.user)),
   ];
   if (found.length > 0) return found;
   const secrets = subject.secrets.length;
@@ -20,8 +20,13 @@ export function checkFiles(subject: Subject): Finding[] {
   return [ok(`only their owner can change the configuration; ${text}`)];
 }
 
-function configFindings(path: string): Finding[] {
-  const facts = fileFacts(path);
+function configFindings({ configPath: path, user }: Subject): Finding[] {
+  const facts = fileFacts(path, user);
+  if (facts?.readable === false) {
+    const who = userName(user?.userId ?? ownUserId());
+    const text = `the configuration ${path} can't be read by ${who}`;
+    return [error(text, `Run: chgrp ${who} ${path}; chmod 0640 ${path}`)];
+  }
   if (facts === undefined || (facts.mode & (othersMayWrite | groupMayWrite)) === 0) return [];
   const who = (facts.mode & othersMayWrite) !== 0 ? 'every user' : 'its group';
   const text = `${who} can change the configuration ${path} (mode ${modeText(facts.mode)})`;
@@ -29,8 +34,8 @@ function configFindings(path: string): Finding[] {
   return [make(text, `Run: chmod go-w ${path}`)];
 }
 
-function secretFindings(key: string, path: string): Finding[] {
-  const facts = fileFacts(path);
+function secretFindings(key: string, path: string, user: HostUser | undefined): Finding[] {
+  const facts = fileFacts(path, user);
   if (facts === undefined) {
     const advice = `Put the file there, or correct ${key} in the configuration.`;
     return [error(`the file that ${key} names is not there: ${path}`, advice)];
@@ -41,10 +46,13 @@ function secretFindings(key: string, path: string): Finding[] {
     found.push(error(text, `Run: chmod 0600 ${path}; if somebody may have read it, renew it.`));
   }
   if (!facts.readable) {
-    const text = `${path} (${key}) can't be read by this user; it is ${userName(facts.userId)}'s`;
-    found.push(
-      error(text, 'Run the doctor as the user of the daemon, or give that user the file.'),
-    );
+    const who = userName(user?.userId ?? ownUserId());
+    const text = `${path} (${key}) can't be read by ${who}; it is ${userName(facts.userId)}'s`;
+    const advice =
+      user === undefined
+        ? 'Run the doctor as the user of the daemon, or give that user the file.'
+        : `Run: chown ${who} ${path}; chmod 0600 ${path}`;
+    found.push(error(text, advice));
   }
   return found;
 }

@@ -4,6 +4,7 @@
  */
 import type { Config } from '../config/schema.ts';
 import type { CertificateName } from '../pki/certificate-name.ts';
+import { type HostUser, namedUser, ownUserId } from '../system-host.ts';
 import type { TlsFiles } from '../system-tls.ts';
 import type { WitnessConfig } from '../witness/witness-config.ts';
 
@@ -21,6 +22,8 @@ export interface Subject {
   readonly name: string;
   readonly clusters: readonly string[];
   readonly configPath: string;
+  /** The user of the daemon, where that is not who runs the doctor. */
+  readonly user: HostUser | undefined;
   readonly dataDirectory: string;
   readonly tls: TlsFiles | undefined;
   /** All names that its certificate has to have. */
@@ -46,6 +49,12 @@ const filesPerVolume = 4;
 /** What a daemon has open besides: store, listening sockets, links, the runtime's own. */
 const descriptorsOwn = 64;
 
+/** Root may do everything: what counts for a service of the package is what its user may. */
+function serviceUser(configPath: string): HostUser | undefined {
+  if (ownUserId() !== 0 || !configPath.startsWith('/etc/casemate/')) return undefined;
+  return namedUser('casemate');
+}
+
 export function siteSubject(config: Config, configPath: string): Subject {
   const { cluster, site, peer, witness, tls, nbd, register, volumes, replication, log } = config;
   const peerDialed: Dialed = { role: 'site', name: peer.site, key: 'peer.address', ...peer };
@@ -57,6 +66,7 @@ export function siteSubject(config: Config, configPath: string): Subject {
     name: site,
     clusters: [cluster],
     configPath,
+    user: serviceUser(configPath),
     dataDirectory: config.dataDirectory,
     tls,
     ownNames: [{ cluster, role: 'site', name: site }],
@@ -94,6 +104,7 @@ export function witnessSubject(config: WitnessConfig, configPath: string): Subje
     name,
     clusters: Object.keys(clusters),
     configPath,
+    user: serviceUser(configPath),
     dataDirectory: config.dataDirectory,
     tls,
     ownNames: Object.keys(clusters).map((cluster) => ({ cluster, role: 'witness', name })),

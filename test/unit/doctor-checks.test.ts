@@ -1,14 +1,19 @@
 /** What the doctor makes of facts that can't be had on any machine: disks, clocks, limits. */
+import { chmodSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { parseConfig } from '../../daemon/config/parse.ts';
 import { judgeOffset, judgeSync } from '../../daemon/doctor/check-clock.ts';
 import { checkSiteConfig } from '../../daemon/doctor/check-config.ts';
+import { checkDirectories } from '../../daemon/doctor/check-directories.ts';
 import { judgeDisk } from '../../daemon/doctor/check-disk.ts';
+import { checkFiles } from '../../daemon/doctor/check-files.ts';
 import { judgeLimits } from '../../daemon/doctor/check-limits.ts';
 import { judgePort } from '../../daemon/doctor/check-ports.ts';
 import { judgeVisit } from '../../daemon/doctor/check-reach.ts';
 import { checkVersions } from '../../daemon/doctor/check-versions.ts';
 import { type Finding, worstOf } from '../../daemon/doctor/finding.ts';
+import { siteSubject } from '../../daemon/doctor/subject.ts';
 import { softwareVersion } from '../../daemon/version.ts';
 
 const gibibyte = 2 ** 30;
@@ -125,6 +130,35 @@ t.test('versions that differ are a warning, an old Node.js an error', async (t) 
   const greeted = { kind: 'greeted', roundTripMs: 1 } as const;
   t.equal(judgeVisit(to, { ...greeted, softwareVersion }, false).severity, 'ok');
   t.equal(judgeVisit(to, { ...greeted, softwareVersion: '9.9.9' }, false).severity, 'warning');
+});
+
+t.test('files are judged by what the user of the service may', async (t) => {
+  const directory = t.testdir({ 'site.toml': '', key: '', data: {} });
+  const path = (name: string): string => join(directory, name);
+  chmodSync(path('site.toml'), 0o600);
+  chmodSync(path('key'), 0o600);
+  chmodSync(path('data'), 0o700);
+  const site = siteSubject(config({}), path('site.toml'));
+  const subject = {
+    ...site,
+    unixSocket: undefined,
+    dataDirectory: path('data'),
+    secrets: [{ key: 'tls.key', path: path('key') }],
+  };
+  const stopped = { kind: 'stopped' } as const;
+  t.same(wrong(checkFiles(subject)), []);
+  t.same(wrong(await checkDirectories(subject, stopped)), []);
+  const theirs = { ...subject, user: { userId: 64_999, groupId: 64_999 } };
+  t.match(wrong(checkFiles(theirs)), [
+    /^error: the configuration .* can't be read by user 64999/,
+    /^error: .*key \(tls\.key\) can't be read by user 64999/,
+  ]);
+  const directories = wrong(await checkDirectories(theirs, stopped));
+  t.match(directories, [/^error: nothing can be written .* by user 64999/]);
+  chmodSync(path('site.toml'), 0o644);
+  chmodSync(path('key'), 0o640);
+  const group = { ...theirs, user: { userId: 64_999, groupId: statSync(path('key')).gid } };
+  t.same(wrong(checkFiles(group)), [], 'its group may read them');
 });
 
 type Tables = Readonly<Record<string, readonly string[] | undefined>>;
