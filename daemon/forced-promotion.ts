@@ -8,6 +8,7 @@ import type { GroupConfig } from '../replication/core/config.ts';
 import { ReplicationError } from '../replication/errors.ts';
 import type { Register } from '../replication/register/register.ts';
 import { CasemateError } from './errors.ts';
+import { swapByForce } from './forced-swap.ts';
 import type { PromotionEvidence } from './site-status.ts';
 import type { Group } from './volume/group.ts';
 
@@ -118,22 +119,17 @@ async function decideForced(
   const current = await valueOfQuorum(host, group);
   const isNewest = ({ epoch }: GroupConfig): boolean => (group.view.config?.epoch ?? 0) < epoch;
   const fields = { primary: host.storeId, inSync: [host.storeId], forced: group.view.end };
-  let expected = current;
-  while (expected !== undefined && expected.epoch >= above) {
-    const { epoch, acceptors }: GroupConfig = expected;
-    const next = host.newConfig({ ...fields, epoch: epoch + 1, acceptors });
-    const swap = await register.swap(expected, next);
-    if (swap.outcome === 'won') {
-      if (isNewest(next)) return next;
-      // A look at the register has told of it first. It can't be acted by any more, and must not
-      // stand in everybody's way: a newer one takes its place.
-      expected = next;
-    } else if (swap.current.primary === host.storeId && swap.current.forced !== undefined) {
-      // Won by a promotion of this site that was broken off: the same holds for it.
-      expected = swap.current;
-    } else {
-      throw configChanged(group);
-    }
+  if (current !== undefined && current.epoch >= above) {
+    const { peerConnected } = host;
+    const won = await swapByForce(current, {
+      register,
+      promoted: ({ epoch, acceptors }) =>
+        host.newConfig({ ...fields, epoch: epoch + 1, acceptors }),
+      isNewest,
+      peerIsBack: () => !peerConnected && host.peerConnected,
+    });
+    if (won === undefined) throw configChanged(group);
+    return won;
   }
   const acceptors = [...host.forcedAcceptors];
   for (;;) {

@@ -65,6 +65,9 @@ function nextConfig(
  */
 export function learn(state: CoreState, config: GroupConfig): boolean {
   if (state.config !== undefined && config.epoch <= state.config.epoch) return false;
+  // A promotion by force hears from the register itself whether it has won (R35); a look at it may
+  // be faster, and would leave a configuration that stands and that nobody acts by.
+  if (state.forcing && config.primary === state.me && config.forced !== undefined) return false;
   if (state.swap !== undefined) {
     const mayBeOwn = config.primary === state.me && config.epoch === state.swap.expected.epoch + 1;
     // The register's answer to the swap itself tells whether it is this life's (R10).

@@ -228,3 +228,22 @@ t.test('a removed group stops for ever (R39)', async (t) => {
   t.notOk(pair.a.core.mayRead(pair.nowMs));
   t.notOk(pair.a.core.view().wantsSession);
 });
+
+t.test('a look at the register does not forestall a promotion by force (R35)', async (t) => {
+  const pair = CorePair.settled();
+  const { core, log } = pair.b;
+  const config = {
+    ...pair.value,
+    epoch: pair.value.epoch + 1,
+    epochId: 'forced',
+    primary: 'B0',
+    inSync: ['B0'],
+    forced: log.end,
+  };
+  pair.b.step({ kind: 'forcing' });
+  pair.b.step({ kind: 'registerRead', current: config });
+  t.equal(core.view().config?.epoch, pair.value.epoch, 'the promotion itself has not heard of it');
+  pair.b.step({ kind: 'forced', config });
+  t.equal(core.view().config?.epochId, 'forced');
+  t.equal(core.view().role, 'primary');
+});
