@@ -11,6 +11,7 @@ import { allocatedBytes, metricsSnapshot } from './metrics-snapshot.ts';
 import { ClientAccess } from './nbd/client-access.ts';
 import type { ClientTls } from './nbd/connection-host.ts';
 import { NbdServer } from './nbd/server.ts';
+import { requestFigures } from './page/request-figures.ts';
 import {
   endOnContradiction,
   listenForOperators,
@@ -122,6 +123,7 @@ async function serveOperators(
       allocated = await allocatedBytes(site);
       return await metrics.text();
     },
+    figures: () => requestFigures(metricsSnapshot(site, new Map())),
     config: site.config,
     logger,
   });

@@ -1,10 +1,11 @@
 /**
  * Small files that a site is pointed to by its configuration (certificates, keys, passwords), and
- * what room a file system has.
+ * what room a file system has; and files that come with the program.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { CasemateError } from './errors.ts';
 
 /**
@@ -39,4 +40,10 @@ export function bytesBelow(directory: string): number {
   } catch {
     return 0;
   }
+}
+
+/** The text of a file that comes with the program, by its path in the repository or package. */
+export function readOwnFile(path: string): string {
+  // This file runs from dist/daemon/.
+  return readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), 'utf8');
 }

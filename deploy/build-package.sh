@@ -40,6 +40,9 @@ for folder in daemon replication wal metrics; do
   copy_tree "dist/$folder" "$library/dist/$folder" '(' -name '*.js' -o -name '*.cjs' ')'
 done
 
+# The page is what the browser gets, as it is.
+copy_tree daemon/page "$library/daemon/page" ! -name '*.ts'
+
 node deploy/package/modules.mjs | while read -r module; do
   copy_tree "$module" "$library/$module" ! -path './node_modules/*' \
     ! -path './test/*' ! -path './tests/*' ! -path './benchmark*/*' ! -path './.github/*' \

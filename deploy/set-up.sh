@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sets up whatever is missing on this machine and nothing that is there: compilers, npm packages,
-# the build. With --test also the NBD clients, file system tools and promtool that the tests use; with
-# --bench the load generator and the peers of the benchmarks.
+# the build. With --test also the NBD clients, file system tools, promtool and the browser that the
+# tests use; with --bench the load generator and the peers of the benchmarks.
 #
 # Downloads come from the Debian archive and the npm registry only. Install scripts of npm packages
 # never run: the one package without a binary for this Node inside it (better-sqlite3) is compiled
@@ -41,6 +41,7 @@ etcd-server etcd
 openssl openssl
 iproute2 ip
 socat socat
+chromium chromium
 systemd systemd-analyze'
 bench_packages='fio fio
 nbdkit nbdkit

@@ -5,6 +5,8 @@
 import type { AssertionError } from 'node:assert';
 import type { Config } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
+import { addPageRoutes } from '../page/page-routes.ts';
+import type { RequestFigures } from '../page/request-figures.ts';
 import type { SiteControl } from '../site-status.ts';
 import { softwareVersion } from '../version.ts';
 import { setErrorReplies } from './error-replies.ts';
@@ -19,6 +21,8 @@ export interface ApiOptions {
   readonly control: SiteControl;
   /** The metrics in Prometheus' text format. */
   readonly metricsText: () => Promise<string>;
+  /** What clients have asked for, for the page's plots. */
+  readonly figures: () => RequestFigures;
   readonly config: Pick<Config, 'api'>;
   readonly logger: Logger;
   /** An assertion failed in a handler; by default it is thrown as an uncaught exception. */
@@ -55,6 +59,7 @@ export function createApi(options: ApiOptions): HttpServer {
     addHealthRoutes(scope, options);
     addSiteRoutes(scope, options.control);
     addVolumeRoutes(scope, options.control);
+    addPageRoutes(scope, options);
     scope.get('/v1/openapi.json', { schema: { hide: true } }, async () => api.swagger());
   });
   return api;

@@ -5,71 +5,28 @@
 import type { GroupAnswer, StatusAnswer, WhyAnswer } from '../api/schemas.ts';
 import { formatSize } from '../config/sizes.ts';
 import { durationText } from '../duration-text.ts';
+import {
+  inSyncWord,
+  logText,
+  peerText,
+  registerText,
+  siteText,
+  stateWord,
+  witnessText,
+} from '../site-words.ts';
 import { alignColumns } from './columns.ts';
 import { splitText } from './split-text.ts';
 
-function peerText({ peer, nowMs }: StatusAnswer): string {
-  const since = durationText(nowMs - peer.sinceMs);
-  if (peer.connected) {
-    const trip = peer.roundTripMs;
-    const roundTrip = trip === undefined ? '' : `, round trip ${trip.toFixed(1)} ms`;
-    return `${peer.name} at ${peer.address}: connected for ${since}${roundTrip}`;
-  }
-  const problem = peer.problem === undefined ? '' : `: ${peer.problem}`;
-  return `${peer.name} at ${peer.address}: NOT CONNECTED for ${since}${problem}`;
-}
-
-function registerText({ register, witness }: StatusAnswer): string {
-  if (register.type === 'etcd') {
-    return `etcd${register.reachable === false ? ' DOES NOT ANSWER' : ''}: ${register.text}`;
-  }
-  return witness === undefined ? register.text : `${register.text}, with the witness`;
-}
-
-function witnessRows({ witness, nowMs }: StatusAnswer): string[][] {
-  if (witness === undefined) return [];
-  const { name, address, connected, sinceMs, lastAnswerMs, problem } = witness;
-  const since = durationText(nowMs - sinceMs);
-  const answered =
-    lastAnswerMs === undefined
-      ? 'never answered'
-      : `answered ${durationText(nowMs - lastAnswerMs)} ago`;
-  if (connected) return [['witness', `${name} at ${address}: connected for ${since}, ${answered}`]];
-  const why = problem === undefined ? '' : `: ${problem}`;
-  return [['witness', `${name} at ${address}: NOT CONNECTED for ${since}, ${answered}${why}`]];
-}
-
-function logText({ log }: StatusAnswer): string {
-  if (log.failed !== undefined) return `FAILED: ${log.failed}`;
-  const percent = Math.round((100 * log.usedBytes) / Math.max(1, log.limitBytes));
-  return `${formatSize(log.usedBytes)} of ${formatSize(log.limitBytes)} in use (${percent} %)`;
-}
-
 function headText(status: StatusAnswer): string {
-  const up = durationText(status.nowMs - status.startedAtMs);
+  const { witness, nowMs } = status;
   return alignColumns([
-    ['site', `${status.site} of ${status.cluster}, version ${status.version}, up for ${up}`],
+    ['site', siteText(status)],
     ['peer', peerText(status)],
     ['register', registerText(status)],
-    ...witnessRows(status),
-    ['log', logText(status)],
+    ...(witness === undefined ? [] : [['witness', witnessText(witness, nowMs)]]),
+    ['log', logText(status.log)],
   ]);
 }
-
-function stateWord(group: GroupAnswer): string {
-  if (!group.serves) return group.wait?.code ?? 'waits';
-  return group.role === 'primary' ? 'serves' : 'serves by peer';
-}
-
-const copyWords: Readonly<Record<GroupAnswer['peer']['state'], string>> = {
-  disconnected: 'no: disconnected',
-  handshaking: 'no: comparing',
-  'catching-up': 'no: catching up',
-  resyncing: 'no: resyncing',
-  'waited-for': 'almost',
-  'in-sync': 'yes',
-  refused: 'NO: refused',
-};
 
 function volumeTable(groups: readonly GroupAnswer[]): string {
   const rows = groups.flatMap((group) =>
@@ -77,7 +34,7 @@ function volumeTable(groups: readonly GroupAnswer[]): string {
       volume.name,
       group.role,
       stateWord(group),
-      group.inSync ? 'yes' : copyWords[group.peer.state],
+      inSyncWord(group),
       formatSize(volume.sizeBytes),
       formatSize(volume.allocatedBytes),
       String(volume.clientConnections),

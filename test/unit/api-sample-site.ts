@@ -3,6 +3,7 @@
  * operators ask of it is noted.
  */
 import { CasemateError } from '../../daemon/errors.ts';
+import type { RequestFigures } from '../../daemon/page/request-figures.ts';
 import type {
   GroupStatus,
   PromotionEvidence,
@@ -15,6 +16,12 @@ import type {
 
 export const nowMs = Date.UTC(2026, 4, 17, 3, 0, 0);
 const point = { sequence: 812, digest: 'a'.repeat(32) };
+
+/** No client has asked for anything yet. */
+export function noFigures(): RequestFigures {
+  const none = { requests: 0, bytes: 0, sumMs: 0, counts: [0, 0] };
+  return { boundsMs: [1], read: none, write: none };
+}
 
 export function volumeStatus(name: string, group: string): VolumeStatus {
   return {

@@ -17,7 +17,7 @@ import {
 } from '../../daemon/api/schemas.ts';
 import { CasemateError } from '../../daemon/errors.ts';
 import { createLogger } from '../../daemon/logger.ts';
-import { evidence, groupStatus, SampleSite, suspendedGroup } from './api-sample-site.ts';
+import { evidence, groupStatus, noFigures, SampleSite, suspendedGroup } from './api-sample-site.ts';
 
 const host = '127.0.0.1:9617';
 
@@ -33,6 +33,7 @@ function setUp(site = new SampleSite([groupStatus('vm')])) {
   const api = createApi({
     control: site,
     metricsText: async () => '# HELP casemate_up x\n',
+    figures: noFigures,
     config: { api: { listen: host, bodyBytesMax: 1024 } },
     logger,
     bug: (error) => void bugs.push(error),

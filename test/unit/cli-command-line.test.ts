@@ -7,7 +7,7 @@ import { CasemateError } from '../../daemon/errors.ts';
 import { createLogger } from '../../daemon/logger.ts';
 import { LinkStartError } from '../../replication/link/errors.ts';
 import { LogError } from '../../wal/errors.ts';
-import { groupStatus, SampleSite, suspendedGroup } from './api-sample-site.ts';
+import { groupStatus, noFigures, SampleSite, suspendedGroup } from './api-sample-site.ts';
 
 interface Typed {
   /** What a person types when asked; without it there is no terminal. */
@@ -42,6 +42,7 @@ async function setUp(t: Test, groups = [groupStatus('vm')]) {
   const api = createApi({
     control: site,
     metricsText: async () => '',
+    figures: noFigures,
     config: { api: { listen: '127.0.0.1:0', bodyBytesMax: 65_536 } },
     logger: createLogger({ level: 'silent', site: 'lux-1' }),
   });
