@@ -1,7 +1,7 @@
 /**
- * The first line for whoever looks at a site in an incident: what is wrong, in words, and what to do
- * about it; then everything else that is not as it should be, each problem once however many groups
- * have it. The same for `casemate status` and for the page.
+ * The first line of the page, for whoever looks at a site in an incident: what is wrong, in words,
+ * and what to do about it; then everything else that is not as it should be, each problem once
+ * however many groups have it.
  */
 import { type HealthProblem, healthProblems, type ProblemCode } from '../metrics/health.ts';
 import type { GroupStatus, SiteStatus } from './site-status.ts';

@@ -281,6 +281,7 @@ t.test('every route is in the OpenAPI document, with summary and answers', async
     'get /metrics',
     'get /readyz',
     'get /v1/events',
+    'get /v1/overview',
     'get /v1/status',
     'get /v1/volumes',
     'get /v1/volumes/{name}',
