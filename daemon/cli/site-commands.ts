@@ -8,27 +8,40 @@ import { type Command, daemonOptions, daemonOptionsHelp, readArguments } from '.
 import { usageError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
 import { statusText, whyText } from './status-text.ts';
+import { watch } from './watch.ts';
 
 const json = { type: 'boolean' } as const;
 
 export const statusCommand: Command = {
   name: 'status',
   summary: 'show the site, its peer and its volumes',
-  help: `Usage: casemate status [--json]
+  help: `Usage: casemate status [--json | --watch]
 
 Shows the site, its peer, its log and every volume; for what is not well, since when, what would
 clear it, and a command that is safe. Exit code 4 if something does not serve.
 
   --json         the whole status as JSON
+  --watch        show it anew every two seconds, until Ctrl-C
 ${daemonOptionsHelp}
 
 Examples:
   casemate status
+  casemate status --watch
   casemate status --json | jq '.groups[] | select(.serves | not) | .name'
 `,
   run: async (args, terminal) => {
-    const { values } = readArguments('status', args, { ...daemonOptions, json }, []);
+    const { values } = readArguments('status', args, { ...daemonOptions, json, watch: json }, []);
     const daemon = findDaemon(values, terminal);
+    if (values.watch === true) {
+      if (values.json === true) {
+        throw usageError('--json and --watch are both there', 'Give one of them.');
+      }
+      await watch(async () => {
+        const seen = await daemon.get('/v1/status', siteStatusSchema);
+        return statusText(seen, await daemon.get('/v1/why', whySchema));
+      }, terminal);
+      return exitCodes.ok;
+    }
     const status = await daemon.get('/v1/status', siteStatusSchema);
     if (values.json === true) {
       terminal.write(`${JSON.stringify(status, null, 2)}\n`);

@@ -72,6 +72,7 @@ const wrong: readonly [args: string, message: RegExp][] = [
   ['stauts', /no command "stauts" \(ERR_USAGE\)\nhint: Did you mean `casemate status`\?/],
   ['volume crate', /no command "volume crate".*\n.*`casemate volume create`/],
   ['status --jsno', /no option --jsno.*\n.*--json/],
+  ['status --json --watch', /--json and --watch are both there/],
   ['status now', /"now" is one argument too many/],
   ['switchover', /VOLUME is missing/],
   ['volume create vm', /--size is missing/],
