@@ -120,3 +120,30 @@ export function siteText(
   const up = durationText(status.nowMs - status.startedAtMs);
   return `${status.site} of ${status.cluster}, version ${status.version}, up for ${up}`;
 }
+
+interface ResyncInput {
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  readonly rateBytes: number;
+  readonly secondsLeft?: Maybe<number>;
+}
+
+function percentDone({ doneBytes, totalBytes }: ResyncInput): number {
+  return totalBytes === 0 ? 100 : Math.min(100, Math.floor((100 * doneBytes) / totalBytes));
+}
+
+/** "41 % of 10 GiB, 80 MiB/s, 1 min 20 s left" */
+export function resyncText(resync: ResyncInput): string {
+  const { totalBytes, rateBytes, secondsLeft } = resync;
+  const rate = `${formatSize(Math.round(rateBytes))}/s`;
+  const left = secondsLeft === undefined ? '' : `, ${durationText(secondsLeft * 1000)} left`;
+  return `${percentDone(resync)} % of ${formatSize(totalBytes)}, ${rate}${left}`;
+}
+
+const barWidth = 20;
+
+/** "[########            ]" */
+export function resyncBar(resync: ResyncInput): string {
+  const filled = Math.floor((percentDone(resync) * barWidth) / 100);
+  return `[${'#'.repeat(filled).padEnd(barWidth)}]`;
+}

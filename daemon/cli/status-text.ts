@@ -10,6 +10,8 @@ import {
   logText,
   peerText,
   registerText,
+  resyncBar,
+  resyncText,
   siteText,
   stateWord,
   witnessText,
@@ -45,6 +47,17 @@ function volumeTable(groups: readonly GroupAnswer[]): string {
   return alignColumns([head, ...rows], [4, 5, 6]);
 }
 
+/** How far each resync is, with a bar. */
+function resyncLines(groups: readonly GroupAnswer[]): string {
+  return groups
+    .flatMap(({ resync, inSync, name }) =>
+      resync === undefined || inSync
+        ? []
+        : [`resync of ${name}: ${resyncBar(resync)} ${resyncText(resync)}\n`],
+    )
+    .join('');
+}
+
 /** How each group stands in a sentence, the safe command below. */
 export function whyText({ groups }: WhyAnswer): string {
   return groups
@@ -63,6 +76,8 @@ export function statusText(status: StatusAnswer, why: WhyAnswer): string {
   );
   const sentences = whyText({ groups: why.groups.filter(({ group }) => unwell.has(group)) });
   const parts = [headText(status), volumeTable(status.groups)];
+  const resyncs = resyncLines(status.groups);
+  if (resyncs !== '') parts.push(resyncs);
   if (sentences !== '') parts.push(sentences);
   const splits = status.groups.map(splitText).join('');
   if (splits !== '') parts.push(splits);

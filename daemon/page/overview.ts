@@ -5,7 +5,6 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { explain } from '../api/why.ts';
 import { formatSize } from '../config/sizes.ts';
-import { durationText } from '../duration-text.ts';
 import { type Advice, allAdvice, compareLevels, headline, type Level } from '../headline.ts';
 import type { GroupStatus, SiteEvent, SiteStatus, VolumeStatus } from '../site-status.ts';
 import {
@@ -13,6 +12,7 @@ import {
   logText,
   peerText,
   registerText,
+  resyncText,
   siteText,
   stateWord,
   witnessText,
@@ -85,20 +85,11 @@ function groupLevel(group: GroupStatus): Level {
   return inSync ? 'well' : 'warning';
 }
 
-/** "41 % of 10 GiB, 80 MiB/s, 1 min 20 s left" */
 function resyncRow({ resync, volumes, inSync }: GroupStatus): Row['resync'] {
   // The last state of one that is over stays known for a moment.
   if (resync === undefined || inSync) return undefined;
-  const { doneBytes, totalBytes, rateBytes, secondsLeft } = resync;
-  const percent = totalBytes === 0 ? 100 : Math.floor((100 * doneBytes) / totalBytes);
-  const rate = `${formatSize(Math.round(rateBytes))}/s`;
-  const left = secondsLeft === undefined ? '' : `, ${durationText(secondsLeft * 1000)} left`;
-  return {
-    doneBytes,
-    totalBytes,
-    text: `${percent} % of ${formatSize(totalBytes)}, ${rate}${left}`,
-    inGroup: volumes.length > 1,
-  };
+  const { doneBytes, totalBytes } = resync;
+  return { doneBytes, totalBytes, text: resyncText(resync), inGroup: volumes.length > 1 };
 }
 
 function volumeRow(group: GroupStatus, volume: VolumeStatus, sentence: string): Row {

@@ -276,3 +276,20 @@ t.test('what keeps a process from starting is said without a stack', async (t) =
   );
   t.match(errorText(new Error('what')), /unexpected error \(ERR_INTERNAL\)\nError: what\n +at/);
 });
+
+t.test('status shows how far a resync is', async (t) => {
+  const resync = {
+    direction: 'from-here' as const,
+    full: false,
+    inPlace: false,
+    doneBytes: 41 * 2 ** 20,
+    totalBytes: 100 * 2 ** 20,
+    rateBytes: 2 ** 20,
+    secondsLeft: 59,
+  };
+  const behind = await setUp(t, [groupStatus('vm', { inSync: false, resync })]);
+  const { out } = await behind.casemate('status');
+  t.match(out, '\nresync of vm: [########            ] 41 % of 100 MiB, 1 MiB/s, 59.0 s left\n');
+  const whole = await setUp(t, [groupStatus('vm', { inSync: true, resync })]);
+  t.notMatch((await whole.casemate('status')).out, 'resync of vm');
+});
