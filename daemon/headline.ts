@@ -29,11 +29,12 @@ const adviceFor: Readonly<Record<Exclude<ProblemCode, 'not-serving'>, string>> =
     "Look at this machine's disk (journalctl -k). If it is sound, restart the daemon; if not, " +
     'replace it: the other site has everything if it was in sync.',
   'peer-disconnected': lookAtPeer,
-  'register-unreachable': 'Look at the etcd cluster and at the network to it. Nothing waits yet.',
+  'register-unreachable':
+    'Look at the etcd cluster and at the network to it. Without it, no site can take over.',
   'register-differs': 'Give both sites the same register.type, and restart the one that changed.',
   'witness-disconnected':
     'Look whether its machine runs, then `systemctl status casemate-witness` there, then at the ' +
-    'network to it. Nothing waits yet; losing a site as well would stop its volumes.',
+    'network to it. Without it, volumes wait when a site is lost as well.',
   'witness-differs': 'Give both sites the same [witness], and restart the one that changed.',
   'witness-does-not-vote': 'Wait: this ends by itself when both sites are in sync.',
   'copy-refused':
