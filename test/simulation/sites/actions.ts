@@ -82,6 +82,13 @@ function disturb(
       world.clients.disconnect(site);
       time.after(action.forMs, () => machine.start());
       return true;
+    case 'replace-disk':
+      if (!machine.running || isOnlyCopy(machine)) return false;
+      machine.crash('power');
+      machine.loseDisk();
+      world.clients.disconnect(site);
+      time.after(action.forMs, () => machine.start());
+      return true;
     case 'stop':
       if (machine.site === undefined) return false;
       machine.stop();

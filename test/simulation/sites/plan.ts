@@ -21,6 +21,8 @@ interface Between {
 export type Action =
   | (Timed & { readonly kind: 'request'; readonly request: ClientRequest })
   | (Timed & { readonly kind: 'kill' | 'power-loss' | 'stop'; readonly forMs: number })
+  /** The disk is gone; the site comes back with an empty one. */
+  | (Timed & { readonly kind: 'replace-disk'; readonly forMs: number })
   | (Timed & { readonly kind: 'pause'; readonly forMs: number })
   /** What the machine sends to the other does not arrive; `both`: nor what comes back. */
   | (Between & { readonly kind: 'cut'; readonly both: boolean; readonly forMs: number })
@@ -74,7 +76,8 @@ export interface Plan {
   readonly actions: readonly Action[];
 }
 
-type FaultKind = Exclude<ActionKind, 'request'>;
+/** Told by scenarios only: what a replaced disk may have held alone is lost. */
+type FaultKind = Exclude<ActionKind, 'request' | 'replace-disk'>;
 
 /** How often a seed has the kind at all, and how many it has then at most. */
 const faultShares: Readonly<Record<FaultKind, { readonly share: number; readonly most: number }>> =

@@ -10,6 +10,8 @@ export interface Scenario {
   readonly name: string;
   /** How it ends: in sync, by themselves or after an operator has given one side of a split up. */
   readonly ends: 'in-sync' | 'split-ended';
+  /** It is about a resync: one has to come about. */
+  readonly resyncs?: true;
   readonly witness: boolean;
   readonly durationMs: number;
   readonly actions: readonly Action[];
@@ -112,6 +114,53 @@ export const scenarios: readonly Scenario[] = [
       ...Array.from({ length: 50 }, (_, count): Action => {
         return { atMs: 500 + 100 * count, site: 'lux-1', kind: 'reset', other: 'lux-2' };
       }),
+    ],
+  },
+  {
+    name: 'a faulty node does not become the source of a resync',
+    ends: 'in-sync',
+    resyncs: true,
+    witness: true,
+    durationMs: 10_000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 1000, everyMs: 40 }),
+      { atMs: 1000, site: 'lux-1', kind: 'disk-error', operation: 'append-log', nth: 1 },
+      ...load('lux-2', much, 64),
+      // Back with what it had, it is to be a copy again; then its source goes, for a while.
+      { atMs: 5600, site: 'lux-1', kind: 'kill', forMs: 200 },
+      { atMs: 5950, site: 'lux-2', kind: 'power-loss', forMs: 1500 },
+      ...load('lux-1', { fromMs: 6000, toMs: 9500, everyMs: 60 }),
+    ],
+  },
+  {
+    name: 'a resync that is broken off again and again near its end is done with in the end',
+    ends: 'in-sync',
+    resyncs: true,
+    witness: true,
+    durationMs: 11_000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 1000, everyMs: 50 }),
+      { atMs: 1000, site: 'lux-2', kind: 'power-loss', forMs: 5000 },
+      ...load('lux-1', much, 64),
+      ...Array.from({ length: 40 }, (_, count): Action => {
+        return { atMs: 6050 + 60 * count, site: 'lux-1', kind: 'reset', other: 'lux-2' };
+      }),
+      { atMs: 7000, site: 'lux-2', kind: 'kill', forMs: 100 },
+      { atMs: 7700, site: 'lux-1', kind: 'kill', forMs: 100 },
+      ...load('lux-1', { fromMs: 6000, toMs: 10_000, everyMs: 80 }),
+    ],
+  },
+  {
+    name: 'a site whose disk was replaced comes back empty, and gets all of it',
+    ends: 'in-sync',
+    resyncs: true,
+    witness: true,
+    durationMs: 8000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 1500, everyMs: 40 }),
+      { atMs: 1500, site: 'lux-2', kind: 'replace-disk', forMs: 1500 },
+      ...load('lux-1', { fromMs: 1600, toMs: 7500, everyMs: 60 }, 64),
+      { atMs: 3200, site: 'lux-2', kind: 'power-loss', forMs: 300 },
     ],
   },
   {

@@ -2,6 +2,7 @@
  * One machine with a disk: the production site runs on it, life after life. What a crash leaves is
  * decided here; which faults come when, by the plan.
  */
+import assert from 'node:assert/strict';
 import type { Config } from '../../../daemon/config/schema.ts';
 import { createLogger, type Logger } from '../../../daemon/logger.ts';
 import { Site } from '../../../daemon/site.ts';
@@ -50,7 +51,7 @@ export class SimulatedMachine {
     this.#options = options;
     this.name = options.name;
     this.config = options.config;
-    this.disk = new SimulatedDisk({ random: options.random, coldReadProbability: 0.2 });
+    this.disk = this.#emptyDisk();
   }
 
   get running(): boolean {
@@ -120,6 +121,20 @@ export class SimulatedMachine {
     this.databases = this.databases.crash();
     this.life = undefined;
     this.site = undefined;
+  }
+
+  /** All that it has stored is gone, and an empty disk in its place; it must not run. */
+  loseDisk(): void {
+    assert(this.life === undefined, 'a disk is replaced while the machine is down');
+    this.disk = this.#emptyDisk();
+    this.databases = new SimulatedDatabases();
+    this.prepare().catch((error: unknown) => {
+      this.#options.violated(new Violation('assertion', `${this.name}: ${wordsOf(error)}`));
+    });
+  }
+
+  #emptyDisk(): SimulatedDisk {
+    return new SimulatedDisk({ random: this.#options.random, coldReadProbability: 0.2 });
   }
 
   /** Stops it in order, as an operator does. */
