@@ -1,7 +1,7 @@
 /** `casemate doctor`: what is wrong with a configuration, its machine and whom it talks to. */
 import { Type } from '@sinclair/typebox';
 import { siteStatusSchema } from '../api/schemas.ts';
-import { examine, type Loaded } from '../doctor/examine.ts';
+import type { Loaded } from '../doctor/examine.ts';
 import { type Finding, worstOf } from '../doctor/finding.ts';
 import type { Running } from '../doctor/running.ts';
 import { CasemateError } from '../errors.ts';
@@ -48,6 +48,8 @@ Examples:
         '`casemate doctor --help` shows how it is used.',
       );
     }
+    // It brings half of the daemon along, which no other command should have to load.
+    const { examine } = await import('../doctor/examine.ts');
     const examined = await examine(file, (loaded) => askDaemon(loaded, file, terminal));
     const { findings } = examined;
     const worst = worstOf(findings);

@@ -8,7 +8,11 @@ import { declarations } from '../../metrics/declarations.ts';
 import { witnessDeclarations } from '../../metrics/witness-declarations.ts';
 import { describe, readRepositoryFile, readSources, repositoryDirectory } from './sources.ts';
 
-const documents = ['README.md', 'ARCHITECTURE.md'];
+const documents = [
+  'README.md',
+  'ARCHITECTURE.md',
+  ...readdirSync(join(repositoryDirectory, 'deploy/guides')).map((name) => `deploy/guides/${name}`),
+];
 
 /** A name in backticks that can only be a path of this repository. */
 const pathPattern =

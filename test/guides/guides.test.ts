@@ -1,0 +1,75 @@
+/**
+ * The guides under deploy/guides are followed to the letter, one after the other, on machines that
+ * were just made: what a guide leaves is what the next one finds. Between them the machines suffer
+ * what the next guide is for.
+ */
+import t, { type Test } from 'tap';
+import { scratchDirectory } from '../support/scratch-directory.ts';
+import { followGuide } from './follow.ts';
+import { type MachineName, Machines, whyNoMachines } from './machines.ts';
+
+const skip = whyNoMachines();
+const socket = 'nbd+unix:///vm-1?socket=/run/casemate/nbd.sock';
+
+/** Runs what is no part of a guide; throws unless it succeeds. */
+async function runOn(machines: Machines, name: MachineName, script: string): Promise<string> {
+  const { code, stdout, stderr } = await machines.run(name, script);
+  if (code !== 0) throw new Error(`${name}: ${script}: ${stdout}${stderr}`);
+  return stdout;
+}
+
+/** Writes and reads a pattern as a client of the machine's own site. */
+async function blocks(machines: Machines, name: MachineName, ...commands: string[]) {
+  const parts = commands.map((command) => `-c '${command}'`).join(' ');
+  const output = await runOn(machines, name, `qemu-io -f raw ${parts} '${socket}' 2>&1`);
+  if (/fail|error/i.test(output)) throw new Error(`${name}: ${output}`);
+}
+
+/** The machine is lost with all that was on it; there is a new one in its place. */
+async function replaceMachine(machines: Machines, name: MachineName, kept = ''): Promise<void> {
+  await runOn(
+    machines,
+    name,
+    `systemctl kill -s KILL casemate casemate-witness
+    dpkg --purge casemate
+    rm -rf /etc/casemate /root/casemate-* ${kept === '' ? '/var/lib/casemate*' : ''}`,
+  );
+}
+
+t.test('the guides, on three machines', { skip }, async (t) => {
+  const machines = await Machines.start(scratchDirectory(t));
+  t.teardown(() => machines.stop());
+  const guide = async (name: string, check: (t: Test) => Promise<void>): Promise<void> => {
+    await t.test(name, async (t) => {
+      await followGuide(t, machines, name);
+      await check(t);
+    });
+    if (!t.passing()) throw new Error(`what follows needs what ${name} leaves`);
+  };
+
+  await guide('install', async () => {
+    await blocks(machines, 'lux-1', 'read -P 7 0 1M', 'write -P 8 8M 1M');
+    await runOn(machines, 'lux-1', 'casemate switchover vm-1');
+  });
+
+  await replaceMachine(machines, 'lux-2');
+  await guide('replace-a-site', async (t) => {
+    for (const name of ['lux-1', 'lux-2'] as const) {
+      await blocks(machines, name, 'read -P 7 0 1M', 'read -P 8 8M 1M');
+    }
+    t.pass('both sites have what was written');
+    await blocks(machines, 'lux-2', 'write -P 9 16M 1M');
+  });
+
+  await replaceMachine(machines, 'lux-2');
+  await replaceMachine(machines, 'lux-w');
+  await replaceMachine(machines, 'lux-1', 'the disk');
+  await guide('disaster-recovery', async (t) => {
+    for (const name of ['lux-1', 'lux-2'] as const) {
+      await blocks(machines, name, 'read -P 7 0 1M', 'read -P 8 8M 1M', 'read -P 9 16M 1M');
+    }
+    t.pass('both sites have what was written');
+    await runOn(machines, 'lux-1', "qemu-io -f raw -r -c 'read -P 9 16M 1M' vm-1.raw");
+    t.pass('and so has the copy');
+  });
+});
