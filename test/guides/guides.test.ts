@@ -25,6 +25,24 @@ async function blocks(machines: Machines, name: MachineName, ...commands: string
   if (/fail|error/i.test(output)) throw new Error(`${name}: ${output}`);
 }
 
+/** A client of lux-1 that writes all the time, and connects anew when it is disconnected. */
+function startClient(machines: Machines): { end(): Promise<string> } {
+  const image =
+    'driver=nbd,server.type=unix,server.path=/run/casemate/nbd.sock,export=vm-1,reconnect-delay=60';
+  const written = machines.run(
+    'lux-1',
+    `(while [ ! -e enough ]; do echo 'write -P 5 32M 1M'; echo 'sleep 100'; sleep 0.1; done) |
+    qemu-io --image-opts '${image}' 2>&1`,
+  );
+  return {
+    end: async () => {
+      await runOn(machines, 'lux-1', 'touch enough');
+      const { code, stdout } = await written;
+      return code === 0 ? stdout : `failed (${code}): ${stdout}`;
+    },
+  };
+}
+
 /** The machine is lost with all that was on it; there is a new one in its place. */
 async function replaceMachine(machines: Machines, name: MachineName, kept = ''): Promise<void> {
   await runOn(
@@ -49,6 +67,12 @@ t.test('the guides, on three machines', { skip }, async (t) => {
 
   await guide('install', async () => {
     await blocks(machines, 'lux-1', 'read -P 7 0 1M', 'write -P 8 8M 1M');
+  });
+
+  const client = startClient(machines);
+  await guide('upgrade', async (t) => {
+    t.notMatch(await client.end(), /fail|error/i, 'a client has waited, and seen no error');
+    await blocks(machines, 'lux-2', 'read -P 7 0 1M', 'read -P 5 32M 1M');
     await runOn(machines, 'lux-1', 'casemate switchover vm-1');
   });
 
