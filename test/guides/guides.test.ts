@@ -69,6 +69,12 @@ t.test('the guides, on three machines', { skip }, async (t) => {
     await blocks(machines, 'lux-1', 'read -P 7 0 1M', 'write -P 8 8M 1M');
   });
 
+  await guide('qemu', async () => {
+    await runOn(machines, 'lux-2', 'systemctl restart casemate');
+    await runOn(machines, 'lux-1', "sed -i '/^.access/,$d' /etc/casemate/site.toml");
+    await blocks(machines, 'lux-1', 'read -P 3 0 16M', 'write -P 7 0 1M', 'write -P 8 8M 1M');
+  });
+
   const client = startClient(machines);
   await guide('upgrade', async (t) => {
     t.notMatch(await client.end(), /fail|error/i, 'a client has waited, and seen no error');
