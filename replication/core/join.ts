@@ -69,16 +69,22 @@ function forkWith(state: CoreState, hello: HelloMessage): number {
   );
 }
 
-/** R35: the peer was forced beyond the fork, and this site may have answered more than the fork. */
+/**
+ * R35: the peer was forced beyond the fork, and this site may have answered more than the fork. A
+ * configuration that has this site as primary was not forced against it: a peer that is blank, or
+ * behind, may know that one long before it has caught up with it.
+ */
 function forcedAgainstMe(state: CoreState, hello: HelloMessage): boolean {
   const theirs = hello.config;
-  return theirs !== undefined && isSplitAt(state, forkWith(state, hello), theirs);
+  if (theirs === undefined || theirs.primary === state.me) return false;
+  return isSplitAt(state, forkWith(state, hello), theirs);
 }
 
 /** R35: this site was forced, and the peer, which does not have that, names a newer epoch. */
 function forcedHereAgainst(state: CoreState, hello: HelloMessage): boolean {
   const { config } = state;
   if (config?.forced === undefined || hello.config === undefined) return false;
+  if (hello.config.primary === state.me) return false;
   return hello.config.epoch > config.epoch && forkWith(state, hello) <= config.forced.sequence;
 }
 

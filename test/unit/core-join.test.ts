@@ -367,6 +367,39 @@ t.test('a site that answered nothing beyond the force point just joins (R23)', a
   t.same(pair.value.acceptors, ['A0', 'B0', 'W'].sort(), 'the mode is back');
 });
 
+t.test(
+  'a blank site that knows of the force, but has nothing yet, is no split (R35)',
+  async (t) => {
+    const pair = CorePair.settled();
+    pair.crash(pair.b);
+    pair.b.store = blankStore('B1');
+    const config = { ...pair.value, primary: 'A0', inSync: ['A0'], acceptors: ['A0'] };
+    pair.registered.clear();
+    pair.a.step({
+      kind: 'forced',
+      config: { ...config, epoch: config.epoch + 1, epochId: 'forced', forced: pair.a.log.end },
+    });
+    pair.value = pair.a.core.view().config ?? pair.value;
+    pair.registered.add('A').add('B');
+    pair.syncing.delete('B');
+    pair.start(pair.b);
+    t.ok(pair.until(() => pair.b.core.view().config?.forced !== undefined));
+    t.equal(pair.b.core.view().commit, 0);
+    pair.linked = false;
+    pair.advance(1000);
+    pair.crash(pair.b);
+    pair.syncing.add('B');
+    pair.linked = true;
+    pair.start(pair.b);
+    t.ok(
+      pair.until(() => pair.value.inSync.includes('B1')),
+      'it joins',
+    );
+    pair.advance(1000);
+    t.equal(pair.a.log.end.digest, pair.b.log.end.digest);
+  },
+);
+
 t.test('an operator who promotes a split site by force clears the mark', async (t) => {
   const pair = forced();
   pair.crash(pair.a);
