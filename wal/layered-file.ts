@@ -48,6 +48,7 @@ export class LayeredFile implements DiskFile {
   #synced: SetChanges = { chunks: [], versions: new Map() };
   /** Writes, and moves from the stage to the file, that are under way. */
   readonly #busy = new Set<Busy>();
+  #closing = false;
 
   constructor(parts: {
     readonly base: DiskFile;
@@ -145,7 +146,10 @@ export class LayeredFile implements DiskFile {
     return merged;
   }
 
+  /** Waits for what is being moved; nothing is moved after it. */
   async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all([...this.#busy].map(({ done }) => done));
     await this.#base.close();
     await this.#stage.close();
   }
@@ -164,18 +168,24 @@ export class LayeredFile implements DiskFile {
     if (!this.#layering.merging) return;
     const chunkBytes = chunkNumbers * blockSizeBytes;
     for (const { chunk, bits } of changes.chunks) {
-      if (bits === undefined) await this.#stage.punchHole(chunk * chunkBytes, chunkBytes);
+      if (this.#closing) return;
+      if (bits !== undefined) continue;
+      const first = chunk * chunkNumbers;
+      await this.#exclusively([{ first, end: first + chunkNumbers }], () =>
+        this.#stage.punchHole(chunk * chunkBytes, chunkBytes),
+      );
     }
   }
 
-  /** Moves some blocks from the stage to the file; false: there are none left. */
+  /** Moves some blocks from the stage to the file; false: none are left, or it is being closed. */
   async mergeSome(): Promise<boolean> {
     assert(this.#layering.merging, 'only a stage that is complete or given up is merged');
+    if (this.#closing) return false;
     const first = this.staged.next(0);
     if (first === undefined) return false;
     const end = this.staged.runEnd(first, first + mergeBlocksMax);
     await this.#exclusively([{ first, end }], async () => {
-      for (let at = first; at < end; ) {
+      for (let at = first; at < end && !this.#closing; ) {
         const runEnd = this.staged.runEnd(at, end);
         // Written anew meanwhile, which took it out of the stage.
         if (this.staged.has(at)) await this.#move({ first: at, end: runEnd });

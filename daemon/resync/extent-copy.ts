@@ -5,7 +5,7 @@
  * (H23); those that follow are applied over it.
  */
 import { extentSizeBytes } from '../../replication/resync/dirty-map.ts';
-import { blockSizeBytes } from '../../wal/checksum.ts';
+import { blockSizeBytes, verifyPieces } from '../../wal/checksum.ts';
 import { BlockChecksumError } from '../../wal/data-errors.ts';
 import { DiskError } from '../../wal/disk-error.ts';
 import { type GroupId, type LogRecord, recordKind } from '../../wal/frame.ts';
@@ -114,7 +114,11 @@ function recordsOf(
   asked: AskedExtent,
   answer: ExtentAnswer | undefined,
 ): LogRecord[] {
-  if (answer === undefined || answer.kind === 'same') return [];
+  if (answer === undefined) throw badAnswer(`extent ${asked.extent} is missing`);
+  if (answer.kind === 'same') {
+    if (asked.hash === null) throw badAnswer(`extent ${asked.extent} can't be the same as nothing`);
+    return [];
+  }
   const lengthBytes = wholeBlocks(asked.lengthBytes);
   const record = {
     volume,
@@ -132,16 +136,15 @@ function recordsOf(
     throw badAnswer(`extent ${asked.extent} has another size`);
   }
   const view = new DataView(checksums.buffer, checksums.byteOffset, checksums.length);
-  return [
-    {
-      ...record,
-      kind: recordKind.write,
-      payload: [Buffer.from(data.buffer, data.byteOffset, data.length)],
-      checksums: Uint32Array.from({ length: blocks }, (_, block) =>
-        view.getUint32(4 * block, true),
-      ),
-    },
-  ];
+  const payload = [Buffer.from(data.buffer, data.byteOffset, data.length)];
+  const expected = Uint32Array.from({ length: blocks }, (_, block) =>
+    view.getUint32(4 * block, true),
+  );
+  // Here it is a question that is asked again; at the files it would be the end (I7, I8).
+  if (!verifyPieces(payload, record.offsetBytes, lengthBytes, expected)) {
+    throw badAnswer(`extent ${asked.extent} is not what its checksums say`);
+  }
+  return [{ ...record, kind: recordKind.write, payload, checksums: expected }];
 }
 
 function wholeBlocks(lengthBytes: number): number {

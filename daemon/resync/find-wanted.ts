@@ -6,7 +6,8 @@ import type { CoreView } from '../../replication/core/events.ts';
 import { extentSizeBytes } from '../../replication/resync/dirty-map.ts';
 import { blockSizeBytes } from '../../wal/checksum.ts';
 import type { GroupId } from '../../wal/frame.ts';
-import { SparseSet } from '../../wal/sparse-set.ts';
+import { chunkNumbers, SparseSet } from '../../wal/sparse-set.ts';
+import { CasemateError } from '../errors.ts';
 import type { GroupChanges } from '../volume/group-changes.ts';
 import type { GroupVolumes } from '../volume/group-volumes.ts';
 import type { BulkCall, BulkCallResult } from './bulk-calls.ts';
@@ -17,9 +18,9 @@ import type { WantedExtents } from './wanted-extents.ts';
 export interface FindWantedOptions {
   readonly group: {
     readonly groupId: GroupId;
-    readonly volumes: GroupVolumes;
-    readonly changes: GroupChanges;
-    readonly view: CoreView;
+    readonly volumes: Pick<GroupVolumes, 'byNumber'>;
+    readonly changes: Pick<GroupChanges, 'map'>;
+    readonly view: Pick<CoreView, 'resolving'>;
   };
   readonly source: BulkCallResult<'resyncVolumes'>;
   readonly full: boolean;
@@ -35,13 +36,19 @@ export async function findWanted(
 ): Promise<void> {
   for (const { volume, removed, sizeBytes } of source.volumes) {
     if (removed) continue;
-    for (let fromChunk: number | null = 0; fromChunk !== null; ) {
+    // What has grown meanwhile comes with the records.
+    const endChunk = Math.ceil(sizeBytes / (chunkNumbers * extentSizeBytes));
+    for (let fromChunk = 0; fromChunk < endChunk; ) {
       const parameters = { groupId: group.groupId, volume, full, fromChunk };
       const part: BulkCallResult<'resyncMap'> = await ask('resyncMap', parameters);
       const extents = new SparseSet();
-      for (const { chunk, bits } of part.chunks) extents.load(chunk, bits);
+      for (const { chunk, bits } of part.chunks) {
+        if (chunk < endChunk) extents.load(chunk, bits);
+      }
       wanted.want(volume, extents);
-      fromChunk = part.nextChunk;
+      const nextChunk = part.nextChunk ?? endChunk;
+      if (nextChunk <= fromChunk) throw goesInCircles(nextChunk);
+      fromChunk = nextChunk;
     }
     const own = group.volumes.byNumber(volume);
     if (full && own !== undefined) wanted.want(volume, await allocatedExtents(own.store));
@@ -51,6 +58,11 @@ export async function findWanted(
     if (staged !== undefined) wanted.want(volume, extentsOf(staged.stagedBlocks(volume)));
     wanted.limit(volume, sizeBytes);
   }
+}
+
+function goesInCircles(nextChunk: number): CasemateError {
+  const text = `the map of the source does not end: after it, it goes on at chunk ${nextChunk}`;
+  return new CasemateError('ERR_RESYNC_SOURCE', text);
 }
 
 /** The extents that have any of these blocks. */

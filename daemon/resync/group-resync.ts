@@ -413,6 +413,7 @@ export class GroupResync {
   /** Moves what is in the stage into the data files; then nothing is left of the resync. */
   async #merge(stage: Stage, isOver: () => boolean): Promise<void> {
     try {
+      stage.files.forget(this.#opened().volumes.table());
       while (!isOver() && (await stage.files.mergeSome())) await this.#context.delay(0);
       // What has moved is durable, and kept as moved, with a checkpoint begun after it.
       while (!isOver() && stage.files.hasUnsaved) {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { blockSizeBytes } from '../../wal/checksum.ts';
 import type { Disk, DiskFile, OpenOptions } from '../../wal/disk.ts';
 import { LayeredFile, type Layering } from '../../wal/layered-file.ts';
-import { type SetChanges, SparseSet } from '../../wal/sparse-set.ts';
+import { SparseSet } from '../../wal/sparse-set.ts';
 import type { ExtentKind, StoredChunk } from '../store/site-store.ts';
 
 const stageSuffix = '.stage';
@@ -33,6 +33,12 @@ export interface StageFilesOptions {
   readonly noRoom: () => boolean;
 }
 
+interface StagedSet {
+  readonly volume: number;
+  readonly kind: ExtentKind;
+  readonly blocks: SparseSet;
+}
+
 /** Where blocks are, as of the last sync, to be kept with a checkpoint. */
 export interface TakenLayers {
   readonly chunks: readonly StoredChunk[];
@@ -41,7 +47,7 @@ export interface TakenLayers {
 
 export class StageFiles {
   readonly #options: StageFilesOptions;
-  readonly #sets = new Map<string, SparseSet>();
+  readonly #sets = new Map<string, StagedSet>();
   readonly #files = new Map<string, LayeredFile>();
   readonly #layering: Layering;
   #merging: boolean;
@@ -80,13 +86,26 @@ export class StageFiles {
   /** Bytes of blocks that are in the stage. */
   get stagedBytes(): number {
     let blocks = 0;
-    for (const set of this.#sets.values()) blocks += set.size;
+    for (const set of this.#sets.values()) blocks += set.blocks.size;
     return blocks * blockSizeBytes;
   }
 
   /** The blocks of a volume's data file that are in the stage. */
   stagedBlocks(volume: number): SparseSet {
     return this.#set(volume, 'stage-data');
+  }
+
+  /**
+   * What was staged of volumes that were removed in an earlier life moves nowhere any more; of those
+   * whose files are still open it goes with them.
+   */
+  forget(volumes: readonly { readonly volume: number; readonly removed: boolean }[]): void {
+    for (const { volume, removed } of volumes) {
+      if (!removed) continue;
+      for (const { suffix, kind } of layers) {
+        if (!this.#files.has(this.#pathOf(volume, suffix))) this.#set(volume, kind).clear();
+      }
+    }
   }
 
   /** Moves some blocks into the data files; false: all of them are there. */
@@ -97,26 +116,27 @@ export class StageFiles {
 
   /** Something is in the stage, or has left it and is not kept as such. */
   get hasUnsaved(): boolean {
-    for (const set of this.#sets.values()) {
-      if (set.size > 0 || set.changes().chunks.length > 0) return true;
+    for (const { blocks } of this.#sets.values()) {
+      if (blocks.size > 0 || blocks.changes().chunks.length > 0) return true;
     }
     return false;
   }
 
   take(): TakenLayers {
-    const taken: { readonly file: LayeredFile; readonly changes: SetChanges }[] = [];
+    const kept: (() => Promise<void> | void)[] = [];
     const chunks: StoredChunk[] = [];
-    for (const [path, file] of this.#files) {
-      const place = this.#placeOf(path);
-      const changes = file.syncedChanges();
-      if (place === undefined || changes.chunks.length === 0) continue;
-      taken.push({ file, changes });
-      chunks.push(...changes.chunks.map((chunk) => ({ ...place, ...chunk })));
+    for (const { volume, kind, blocks } of this.#sets.values()) {
+      const file = this.#fileOf(volume, kind);
+      // Without its file the volume is gone, and there is nothing to be synced first.
+      const changes = file === undefined ? blocks.changes() : file.syncedChanges();
+      if (changes.chunks.length === 0) continue;
+      kept.push(() => (file === undefined ? blocks.kept(changes) : file.kept(changes)));
+      chunks.push(...changes.chunks.map((chunk) => ({ kind, volume, ...chunk })));
     }
     return {
       chunks,
       kept: async () => {
-        for (const { file, changes } of taken) await file.kept(changes);
+        for (const keep of kept) await keep();
       },
     };
   }
@@ -154,10 +174,19 @@ export class StageFiles {
     const key = `${volume}/${kind}`;
     let set = this.#sets.get(key);
     if (set === undefined) {
-      set = new SparseSet();
+      set = { volume, kind, blocks: new SparseSet() };
       this.#sets.set(key, set);
     }
-    return set;
+    return set.blocks;
+  }
+
+  #fileOf(volume: number, kind: ExtentKind): LayeredFile | undefined {
+    const layer = layers.find((one) => one.kind === kind);
+    return layer && this.#files.get(this.#pathOf(volume, layer.suffix));
+  }
+
+  #pathOf(volume: number, suffix: string): string {
+    return join(this.#options.directory, `${this.#options.groupId}-${volume}${suffix}`);
   }
 
   #placeOf(path: string): { readonly volume: number; readonly kind: LayerKind } | undefined {

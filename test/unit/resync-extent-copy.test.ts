@@ -1,6 +1,6 @@
 /** Extents that are copied (R26): what is asked, what is written, and what is never overwritten. */
 import t, { type Test } from 'tap';
-import type { BulkCall } from '../../daemon/resync/bulk-calls.ts';
+import type { BulkCall, BulkCallResult } from '../../daemon/resync/bulk-calls.ts';
 import { copySome } from '../../daemon/resync/extent-copy.ts';
 import { extentHash } from '../../daemon/resync/extents.ts';
 import { ResyncPace } from '../../daemon/resync/resync-pace.ts';
@@ -15,6 +15,8 @@ const extent = 64 * 1024;
 const block = 4096;
 const extents = 4;
 
+type ExtentAnswer = BulkCallResult<'resyncExtents'>['extents'][number];
+
 /** One volume on a disk in memory, and a source that is a plain buffer. */
 class Copy {
   readonly source = Buffer.alloc(extents * extent);
@@ -26,6 +28,8 @@ class Copy {
   receivedBytes = 0;
   /** Called while the question is under way. */
   meanwhile: () => void = () => undefined;
+  /** What becomes of each answer on its way. */
+  damage: (answer: ExtentAnswer) => ExtentAnswer = (answer) => answer;
 
   private constructor(store: VolumeStore) {
     this.store = store;
@@ -88,13 +92,15 @@ class Copy {
       upTo: this.upTo,
       reach: this.upTo,
       rateBytes: 1e9,
-      extents: this.asked.map(({ extent: number, hash }) => this.#answer(number, hash)),
+      extents: this.asked.map(({ extent: number, hash }) =>
+        this.damage(this.#answer(number, hash)),
+      ),
     };
     // The type of the answer follows from the method, which was checked.
     return Promise.resolve(answer) as ReturnType<BulkCall> as never;
   };
 
-  #answer(number: number, hash: Uint8Array | null) {
+  #answer(number: number, hash: Uint8Array | null): ExtentAnswer {
     const data = this.source.subarray(number * extent, (number + 1) * extent);
     if (data.every((byte) => byte === 0)) return { kind: 'hole' } as const;
     if (hash !== null && extentHash(data).equals(hash)) return { kind: 'same' } as const;
@@ -152,4 +158,27 @@ t.test('records that are committed while the question is under way do not void i
   t.ok(await copy.run());
   t.equal(copy.wanted.heldBytes, extents * extent);
   t.ok((await copy.content()).equals(copy.source));
+});
+
+t.test(
+  'data that is not what its checksums say is refused, and nothing fails for it',
+  async (t) => {
+    const copy = await Copy.open(t);
+    copy.source.fill(5);
+    copy.damage = (answer) =>
+      answer.kind === 'data' ? { ...answer, data: Buffer.alloc(extent, 6) } : answer;
+    await t.rejects(copy.run(), { code: 'ERR_RESYNC_SOURCE' }, 'it is asked for again');
+    t.equal(copy.wanted.heldBytes, 0);
+    copy.damage = (answer) => answer;
+    t.ok(await copy.run(), 'the site goes on');
+    t.ok((await copy.content()).equals(copy.source));
+  },
+);
+
+t.test('what has no hash can not be the same', async (t) => {
+  const copy = await Copy.open(t);
+  copy.source.fill(5);
+  copy.damage = () => ({ kind: 'same' });
+  await t.rejects(copy.run(), { code: 'ERR_RESYNC_SOURCE' });
+  t.equal(copy.wanted.heldBytes, 0);
 });
