@@ -43,6 +43,8 @@ export interface VolumeStoreOptions {
   readonly directory: string;
   readonly name: string;
   readonly sizeBytes: number;
+  /** The volume begins empty: files of its name are of another one, or are written anew. */
+  readonly isNew?: boolean;
   readonly checksumCacheBytesMax: number;
   /** Writes to the data file at once. */
   readonly applyConcurrency: number;
@@ -132,6 +134,10 @@ export class VolumeStore {
     const present = await disk.list(directory);
     await disk.makeDirectory(directory);
     await disk.syncDirectory(path.dirname(directory));
+    if (options.isNew === true) {
+      if (present.includes(dataName(name))) await emptyFile(disk, dataPath);
+      if (present.includes(checksumName(name))) await emptyFile(disk, checksumPath);
+    }
     const file = await disk.open(dataPath, { create: true, durableWrites: false });
     if (!present.includes(checksumName(name)) && (await file.allocatedBytes()) > 0) {
       await file.close();
@@ -456,6 +462,21 @@ export class VolumeStore {
 
   #assertOpen(): void {
     if (this.#closing !== undefined) throw new StoreClosedError(this.#file.path);
+  }
+}
+
+/** Makes a file one hole, by whole blocks. */
+async function emptyFile(disk: Disk, filePath: string): Promise<void> {
+  const file = await disk.open(filePath, { create: false, durableWrites: false });
+  try {
+    for (const extent of await file.extents(0, await file.sizeBytes())) {
+      if (!extent.allocated) continue;
+      const first = Math.floor(extent.offsetBytes / blockSizeBytes);
+      const end = Math.ceil((extent.offsetBytes + extent.lengthBytes) / blockSizeBytes);
+      await file.punchHole(first * blockSizeBytes, (end - first) * blockSizeBytes);
+    }
+  } finally {
+    await file.close();
   }
 }
 

@@ -13,48 +13,27 @@
  * In place (a blank site, or no room for a stage) there is no old image, and the group is
  * `inconsistent`, durably, from before the first block is written.
  */
-import type { CoreEffect, CoreEvent, CoreView } from '../../replication/core/events.ts';
+import type { CoreEffect } from '../../replication/core/events.ts';
 import type { Disk } from '../../wal/disk.ts';
-import { emptyHistoryDigest, type GroupId, type HistoryPoint } from '../../wal/frame.ts';
+import type { GroupId, HistoryPoint } from '../../wal/frame.ts';
 import { CasemateError } from '../errors.ts';
 import type { StageSave, StoredCheckpoint, StoredStage } from '../store/site-store.ts';
-import type { GroupChanges } from '../volume/group-changes.ts';
 import type { GroupContext } from '../volume/group-context.ts';
-import type { GroupCounters } from '../volume/group-counters.ts';
-import type { GroupHistory } from '../volume/group-history.ts';
-import type { GroupVolumes } from '../volume/group-volumes.ts';
-import type { BulkCallParameters } from './bulk-calls.ts';
 import { ByteRate } from './byte-rate.ts';
 import { copySome } from './extent-copy.ts';
 import { findWanted } from './find-wanted.ts';
-import { StageFiles } from './stage-files.ts';
+import type { ResyncGroup } from './resync-group.ts';
+import { type PeerProgress, SeenProgress } from './seen-progress.ts';
+import { makeStage, oldImageOf, type Stage } from './stage.ts';
+import { mergeStage } from './stage-merge.ts';
 import { type HeldExtents, WantedExtents } from './wanted-extents.ts';
 
 export type { HeldExtents } from './wanted-extents.ts';
 
 type PrepareResync = Extract<CoreEffect, { kind: 'prepareResync' }>;
-type PeerProgress = BulkCallParameters<'resyncExtents'>['progress'];
 
 /** A source that can't answer is asked again after this long. */
 const retryMs = 1000;
-/** What the peer said of its progress is shown this long. */
-const peerProgressMsMax = 5000;
-
-/** What a resync needs of its group. */
-export interface ResyncGroup {
-  readonly groupId: GroupId;
-  readonly groupName: string;
-  readonly volumes: GroupVolumes;
-  readonly counters: GroupCounters;
-  readonly history: GroupHistory;
-  readonly changes: GroupChanges;
-  readonly view: CoreView;
-  readonly closed: boolean;
-  /** Gives the core an event. */
-  tell(event: CoreEvent): void;
-  waitFor(condition: () => boolean): Promise<void>;
-  retain(checkpoint: HistoryPoint): void;
-}
 
 export interface ResyncProgress {
   /** Whether this site is brought up to date, or the other one is by it. */
@@ -74,21 +53,17 @@ export interface ResyncSave {
   kept(): Promise<void>;
 }
 
-interface Stage {
-  row: StoredStage;
-  readonly files: StageFiles;
-  readonly wanted: WantedExtents;
-}
-
 export class GroupResync {
   readonly #context: GroupContext;
   readonly #groupId: GroupId;
   readonly #rate: ByteRate;
   #group: ResyncGroup | undefined;
   #stage: Stage | undefined;
+  /** The last stage was given up here, and no checkpoint has passed the old image since. */
+  #droppedAt: HistoryPoint | undefined;
   /** Counts promotions by force: what was being prepared before one is not begun after it. */
   #abandoned = 0;
-  #peer: { readonly progress: PeerProgress; readonly rate: ByteRate; atMs: number } | undefined;
+  readonly #peer: SeenProgress;
   /** Bytes of extents that came from the source, and of those that were the same, ever. */
   receivedBytes = 0;
   sameBytes = 0;
@@ -98,9 +73,14 @@ export class GroupResync {
     this.#context = context;
     this.#groupId = groupId;
     this.#rate = new ByteRate(() => context.nowMs());
+    this.#peer = new SeenProgress(() => context.nowMs());
     const { store } = context;
     const row = store.stage(groupId);
     if (row === undefined) return;
+    if (row.state === 'dropped') {
+      this.#droppedAt = oldImageOf(this.#context, this.#groupId).checkpoint;
+      return;
+    }
     this.#stage = this.#makeStage(row);
     const { files, wanted } = this.#stage;
     files.load(store.loadExtents(groupId, 'stage-data'));
@@ -112,6 +92,23 @@ export class GroupResync {
   /** The resync that this group is in the middle of; complete ones are none. */
   get unfinished(): StoredStage | undefined {
     return this.#stage === undefined || this.#isComplete ? undefined : this.#stage.row;
+  }
+
+  /** The files are the old image again, and the log may still have what followed the stage. */
+  get wasDropped(): boolean {
+    return this.#droppedAt !== undefined;
+  }
+
+  /**
+   * The volume is none that this site has had, and nothing of it was copied yet: files that have
+   * its number are another's.
+   */
+  isNewHere(volume: number): boolean {
+    const stage = this.#stage;
+    if (stage === undefined || stage.wanted.heldBytes > 0) return false;
+    if (this.#isComplete || stage.row.checkpoint.sequence > stage.row.from.sequence) return false;
+    const { volumes } = oldImageOf(this.#context, this.#groupId);
+    return !volumes.some((entry) => entry.volume === volume);
   }
 
   /** What the volumes' files are opened through. */
@@ -129,6 +126,16 @@ export class GroupResync {
   start(group: ResyncGroup): void {
     this.#group = group;
     if (this.#stage !== undefined) this.#goOn(this.#stage);
+    else if (this.wasDropped) this.#sweep();
+  }
+
+  /** What a crash has left of a stage that was given up. */
+  #sweep(): void {
+    const swept = this.#context.exclusively(async () => {
+      const row = this.#context.store.stage(this.#groupId);
+      if (row?.state === 'dropped') await this.#makeStage(row).files.remove();
+    });
+    swept.catch((error: unknown) => this.#event('warn', 'files-left', String(error)));
   }
 
   /** The core wants a resync; answered by `resyncBegun` or `resyncFailed`. */
@@ -152,21 +159,13 @@ export class GroupResync {
         rateBytes: this.#rate.bytesPerSecond,
       };
     }
-    const peer = this.#peer;
-    if (peer === undefined || this.#context.nowMs() - peer.atMs > peerProgressMsMax)
-      return undefined;
-    return { direction: 'from-here', ...peer.progress, rateBytes: peer.rate.bytesPerSecond };
+    const peer = this.#peer.shown;
+    return peer === undefined ? undefined : { direction: 'from-here', ...peer };
   }
 
   /** The other site asks for extents. */
   peerAsks(progress: PeerProgress): void {
-    const nowMs = this.#context.nowMs();
-    const before = this.#peer;
-    const rate = before?.rate ?? new ByteRate(() => this.#context.nowMs());
-    rate.count(
-      Math.max(0, progress.doneBytes - (before?.progress.doneBytes ?? progress.doneBytes)),
-    );
-    this.#peer = { progress, rate, atMs: nowMs };
+    this.#peer.asks(progress);
   }
 
   /** The group's history has this point, by the log. */
@@ -198,7 +197,7 @@ export class GroupResync {
     held: HeldExtents | undefined,
   ): ResyncSave | undefined {
     const stage = this.#stage;
-    if (stage === undefined) return undefined;
+    if (stage === undefined) return this.#forgetDropped(copy.checkpoint);
     const layers = stage.files.take();
     const { row, wanted } = stage;
     if (held === undefined) {
@@ -231,6 +230,19 @@ export class GroupResync {
     };
   }
 
+  /** A record after the old image is durable here, and so is the cut before it. */
+  #forgetDropped({ sequence }: HistoryPoint): ResyncSave | undefined {
+    if (this.#droppedAt === undefined || sequence <= this.#droppedAt.sequence) return undefined;
+    return {
+      checkpointStays: false,
+      save: { groupId: this.#groupId, stage: undefined, chunks: [], completes: false },
+      kept: () => {
+        this.#droppedAt = undefined;
+        return Promise.resolve();
+      },
+    };
+  }
+
   #complete(stage: Stage, wanted: WantedExtents): void {
     stage.files.startMerging();
     this.completed += 1;
@@ -247,11 +259,7 @@ export class GroupResync {
     const { from } = effect;
     const abandoned = this.#abandoned;
     await group.waitFor(() => group.closed || this.#stage === undefined || !this.#isComplete);
-    // The old image is as new as it can be, and its checkpoint says so.
-    if (this.#stage === undefined) {
-      await group.volumes.idle();
-      await this.#context.checkpoint();
-    }
+    if (this.#stage === undefined) await this.#keepOldImage(group);
     const source = await this.#context.resync.ask('resyncVolumes', {
       groupId: this.#groupId,
       from: from.sequence,
@@ -259,7 +267,9 @@ export class GroupResync {
       own: group.view.resolving ? (group.changes.base ?? null) : null,
     });
     const full = !effect.changed || !source.knowsChanges;
-    const wanted = new WantedExtents(from.sequence);
+    // Volumes are as of then: added, grown and removed by records that have to be here as well.
+    const reach = Math.max(from.sequence, source.reach);
+    const wanted = new WantedExtents(reach);
     await findWanted(wanted, {
       group,
       source,
@@ -276,7 +286,7 @@ export class GroupResync {
       full,
       ...(effect.base === undefined ? {} : { base: effect.base }),
       from,
-      reach: from.sequence,
+      reach,
       startedAtMs: this.#context.wallMs(),
       checkpoint: from,
       epochHistory: [...effect.epochHistory],
@@ -289,6 +299,20 @@ export class GroupResync {
     });
   }
 
+  /**
+   * The old image is as new as it can be, and its checkpoint says so: what is applied beyond it
+   * would be in the files, and in no log that it could be told from.
+   */
+  async #keepOldImage(group: ResyncGroup): Promise<void> {
+    const { volumes, counters } = group;
+    await group.waitFor(() => group.closed || !volumes.busy);
+    await volumes.idle();
+    const isKept = (): boolean => counters.checkpoint.sequence >= volumes.committedThrough;
+    // One that is under way already may have begun too early.
+    for (let attempt = 1; attempt <= 2 && !isKept(); attempt += 1) await this.#context.checkpoint();
+    if (!isKept()) throw new Error('there is no room for a checkpoint');
+  }
+
   async #begin(
     group: ResyncGroup,
     effect: PrepareResync,
@@ -296,11 +320,14 @@ export class GroupResync {
     wanted: WantedExtents,
   ): Promise<void> {
     if (group.closed) return;
-    const { store } = this.#context;
+    const before = this.#stage;
+    // In place of the stage before, if there is one, which stays what it is if this throws.
+    this.#context.store.beginStage(row, wanted.wantedChunks());
+    this.#stage = this.#makeStage(row, wanted);
+    this.#droppedAt = undefined;
     try {
-      if (this.#stage !== undefined) await this.#dropStage(group, this.#stage);
-      store.beginStage(row, wanted.wantedChunks());
-      this.#stage = this.#makeStage(row, wanted);
+      await group.volumes.close();
+      await before?.files.remove();
       await this.#reopen(group, { ...row, config: row.config });
     } catch (error) {
       // Half begun it can be neither used nor left: the next start goes on from the store.
@@ -342,10 +369,17 @@ export class GroupResync {
         { hint: 'Bring the other site back: the resync goes on by itself.', status: 409 },
       );
     }
-    const old = this.#context.store.loadCheckpoints().get(this.#groupId);
-    const to = old?.checkpoint ?? { sequence: 0, digest: emptyHistoryDigest };
-    const { epochHistory = [], config, volumes = [] } = old ?? {};
-    await this.#dropStage(group, stage);
+    const {
+      checkpoint: to,
+      epochHistory,
+      config,
+      volumes,
+    } = oldImageOf(this.#context, this.#groupId);
+    await group.volumes.close();
+    this.#context.store.giveUpStage(stage.row);
+    this.#stage = undefined;
+    this.#droppedAt = to;
+    await stage.files.remove();
     await this.#reopen(group, { checkpoint: to, epochHistory, config, volumes });
     group.tell({
       kind: 'stageDropped',
@@ -410,35 +444,17 @@ export class GroupResync {
     if (!this.#isComplete) await this.#context.delay(retryMs);
   }
 
-  /** Moves what is in the stage into the data files; then nothing is left of the resync. */
   async #merge(stage: Stage, isOver: () => boolean): Promise<void> {
+    const { volumes } = this.#opened();
+    const done = () => {
+      this.#stage = undefined;
+    };
     try {
-      stage.files.forget(this.#opened().volumes.table());
-      while (!isOver() && (await stage.files.mergeSome())) await this.#context.delay(0);
-      // What has moved is durable, and kept as moved, with a checkpoint begun after it.
-      while (!isOver() && stage.files.hasUnsaved) {
-        await this.#context.checkpoint();
-        if (stage.files.hasUnsaved) await this.#context.delay(retryMs);
-      }
-      if (isOver()) return;
-      await this.#context.exclusively(async () => {
-        if (isOver()) return;
-        this.#context.store.dropStage(this.#groupId);
-        this.#stage = undefined;
-        await stage.files.remove();
-        await stage.files.removeGone(this.#opened().volumes.table());
-      });
+      await mergeStage(stage, { context: this.#context, volumes, isOver, done });
     } catch (error) {
       if (!isOver()) this.#context.failed(error);
     }
     this.#group?.tell({ kind: 'tick' });
-  }
-
-  async #dropStage(group: ResyncGroup, stage: Stage): Promise<void> {
-    await group.volumes.close();
-    this.#context.store.dropStage(this.#groupId);
-    this.#stage = undefined;
-    await stage.files.remove();
   }
 
   // --- parts
@@ -447,29 +463,15 @@ export class GroupResync {
     return this.#stage?.row.state === 'merging';
   }
 
-  #makeStage(row: StoredStage, wanted = new WantedExtents(row.reach)): Stage {
-    const { disk, dataDirectory, store } = this.#context;
-    const stage: Stage = {
-      row,
-      wanted,
-      files: new StageFiles({
-        disk,
-        directory: dataDirectory,
-        groupId: row.groupId,
-        merging: row.state !== 'staged',
-        bytesMax: this.#context.resync.stageBytesMax,
-        noRoom: () => {
-          stage.row = { ...stage.row, state: 'in-place' };
-          store.goInPlace(stage.row);
-          this.#event(
-            'warn',
-            'resync-in-place',
-            'there is no room for a stage: no old image is kept',
-          );
-          return true;
-        },
-      }),
-    };
+  #makeStage(row: StoredStage, wanted?: WantedExtents): Stage {
+    const stage: Stage = makeStage(this.#context, row, {
+      ...(wanted === undefined ? {} : { wanted }),
+      isCurrent: () => this.#stage === stage,
+      wentInPlace: () => {
+        const text = 'there is no room for a stage: no old image is kept';
+        this.#event('warn', 'resync-in-place', text);
+      },
+    });
     return stage;
   }
 

@@ -36,7 +36,8 @@ export async function answerVolumes(
     base?.sequence === asked.base.sequence &&
     base.digest === asked.base.digest &&
     (asked.own === null || provesOwn(source, asked.own, base));
-  return { knowsChanges, volumes: source.volumes.table() };
+  const { committedThrough: reach } = source.volumes;
+  return { knowsChanges, reach, volumes: source.volumes.table() };
 }
 
 /**

@@ -8,6 +8,7 @@
 import { join } from 'node:path';
 import { blockSizeBytes } from '../../wal/checksum.ts';
 import type { Disk, DiskFile, OpenOptions } from '../../wal/disk.ts';
+import { DiskError } from '../../wal/disk-error.ts';
 import { LayeredFile, type Layering } from '../../wal/layered-file.ts';
 import { SparseSet } from '../../wal/sparse-set.ts';
 import type { ExtentKind, StoredChunk } from '../store/site-store.ts';
@@ -31,6 +32,11 @@ export interface StageFilesOptions {
    * if that can't be decided now.
    */
   readonly noRoom: () => boolean;
+}
+
+interface VolumeState {
+  readonly volume: number;
+  readonly removed: boolean;
 }
 
 interface StagedSet {
@@ -96,10 +102,10 @@ export class StageFiles {
   }
 
   /**
-   * What was staged of volumes that were removed in an earlier life moves nowhere any more; of those
-   * whose files are still open it goes with them.
+   * What was staged of volumes that were removed in an earlier life moves nowhere any more; of
+   * those whose files are still open it goes with them.
    */
-  forget(volumes: readonly { readonly volume: number; readonly removed: boolean }[]): void {
+  forget(volumes: readonly VolumeState[]): void {
     for (const { volume, removed } of volumes) {
       if (!removed) continue;
       for (const { suffix, kind } of layers) {
@@ -146,21 +152,19 @@ export class StageFiles {
     const { disk, directory, groupId } = this.#options;
     for (const name of await disk.list(directory)) {
       if (!name.startsWith(`${groupId}-`) || !name.endsWith(stageSuffix)) continue;
-      await disk.remove(join(directory, name));
+      await removeIfThere(disk, join(directory, name));
     }
     await disk.syncDirectory(directory);
   }
 
   /** Removes what is left of volumes that were removed while the old image was kept. */
-  async removeGone(
-    volumes: readonly { readonly volume: number; readonly removed: boolean }[],
-  ): Promise<void> {
+  async removeGone(volumes: readonly VolumeState[]): Promise<void> {
     const { disk, directory, groupId } = this.#options;
     const present = await disk.list(directory);
     for (const { volume, removed } of volumes) {
       for (const { suffix } of layers) {
         const name = `${groupId}-${volume}${suffix}`;
-        if (removed && present.includes(name)) await disk.remove(join(directory, name));
+        if (removed && present.includes(name)) await removeIfThere(disk, join(directory, name));
       }
     }
   }
@@ -207,12 +211,13 @@ export class StageFiles {
       list: (directory) => disk.list(directory),
       makeDirectory: (path) => disk.makeDirectory(path),
       remove: async (path) => {
-        await disk.remove(path);
+        await removeIfThere(disk, path);
         this.#files.delete(path);
         const place = this.#placeOf(path);
         if (place === undefined) return;
         this.#set(place.volume, place.kind).clear();
-        await disk.remove(path + stageSuffix);
+        // Not there any more once all of it was merged: the files stay open in layers.
+        await removeIfThere(disk, path + stageSuffix);
       },
       rename: (from, to) => disk.rename(from, to),
       syncDirectory: (path) => disk.syncDirectory(path),
@@ -231,5 +236,14 @@ export class StageFiles {
     const file = new LayeredFile({ base, stage, staged, layering: this.#layering });
     this.#files.set(path, file);
     return file;
+  }
+}
+
+/** A volume that is removed meanwhile takes its files with it. */
+async function removeIfThere(disk: Disk, path: string): Promise<void> {
+  try {
+    await disk.remove(path);
+  } catch (error) {
+    if (!(error instanceof DiskError && error.code === 'ENOENT')) throw error;
   }
 }

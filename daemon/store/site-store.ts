@@ -78,6 +78,11 @@ export interface SiteStoreOptions {
   readonly openDatabase?: OpenDatabase;
 }
 
+/** The log follows the stage, not the group's own checkpoint. */
+function isUnfinished({ state }: StoredStage): boolean {
+  return state === 'staged' || state === 'in-place';
+}
+
 export class SiteStore {
   readonly #database: Database;
   readonly #identity: IdentityTable;
@@ -91,6 +96,7 @@ export class SiteStore {
   readonly #saveAll: (entries: readonly StoredCheckpoint[], stages: readonly StageSave[]) => void;
   readonly #beginStage: (stage: StoredStage, chunks: readonly StoredChunk[]) => void;
   readonly #goInPlace: (stage: StoredStage) => void;
+  readonly #giveUpStage: (stage: StoredStage) => void;
   readonly #dropStage: (groupId: GroupId) => void;
   readonly #setFlags: (groupId: GroupId, flags: GroupFlags) => void;
   readonly #beginResolve: (groupId: GroupId, resolve: StoredResolve) => void;
@@ -131,7 +137,7 @@ export class SiteStore {
     );
     this.#beginStage = database.transaction(
       (stage: StoredStage, chunks: readonly StoredChunk[]) => {
-        this.#extents.clear(stage.groupId, ['wanted', 'held']);
+        this.#extents.clear(stage.groupId, stageKinds);
         this.#extents.save(stage.groupId, chunks);
         this.#stages.save(stage);
         if (stage.state === 'in-place') this.#groups.setInconsistent(stage.groupId);
@@ -140,6 +146,10 @@ export class SiteStore {
     this.#goInPlace = database.transaction((stage: StoredStage) => {
       this.#stages.save(stage);
       this.#groups.setInconsistent(stage.groupId);
+    });
+    this.#giveUpStage = database.transaction((stage: StoredStage) => {
+      this.#extents.clear(stage.groupId, stageKinds);
+      this.#stages.save({ ...stage, state: 'dropped' });
     });
     this.#setFlags = database.transaction((groupId: GroupId, flags: GroupFlags) => {
       this.#groups.setFlags(groupId, flags);
@@ -240,7 +250,10 @@ export class SiteStore {
     return this.#stages.load(groupId);
   }
 
-  /** A resync begins: `chunks` are what it wants. In place: the group is inconsistent with it. */
+  /**
+   * A resync begins, in place of another one if there is any: `chunks` are what it wants. In place:
+   * the group is inconsistent with it.
+   */
   beginStage(stage: StoredStage, chunks: readonly StoredChunk[]): void {
     this.#beginStage(stage, chunks);
   }
@@ -248,6 +261,14 @@ export class SiteStore {
   /** What does not fit beside the data files goes into them: the group is inconsistent. */
   goInPlace(stage: StoredStage): void {
     this.#goInPlace(stage);
+  }
+
+  /**
+   * The old image counts again, from now on. That is remembered until a checkpoint passes it, for
+   * the log still has what followed the stage until the cut that voids it is durable.
+   */
+  giveUpStage(stage: StoredStage): void {
+    this.#giveUpStage(stage);
   }
 
   dropStage(groupId: GroupId): void {
@@ -279,7 +300,7 @@ export class SiteStore {
     );
     for (const { groupId } of this.#groups.list()) {
       const stage = this.#stages.load(groupId);
-      if (stage === undefined || stage.state === 'merging') continue;
+      if (stage === undefined || !isUnfinished(stage)) continue;
       marks.set(groupId, { checkpoint: stage.checkpoint, acknowledgedMark: 0 });
     }
     return marks;

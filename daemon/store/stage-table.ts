@@ -32,15 +32,19 @@ const stageSchema = Type.Object({
   /**
    * `staged`: beside the data files, which are the old image. `in-place`: into the data files, the
    * group is inconsistent. `merging`: complete, and what is in the stage moves into the files.
+   * `dropped`: given up, the old image counts; the log may still have what followed the stage.
    */
-  state: Type.Union([Type.Literal('staged'), Type.Literal('in-place'), Type.Literal('merging')]),
+  state: Type.Union([
+    Type.Literal('staged'),
+    Type.Literal('in-place'),
+    Type.Literal('merging'),
+    Type.Literal('dropped'),
+  ]),
   /** Everything that is allocated, not only what has changed since `base`. */
   full: Type.Boolean(),
   base: Type.Optional(historyPointSchema),
   /** Frames follow from here (s0). */
   from: historyPointSchema,
-  /** The forced promotion that the history goes through, if any: another one voids the stage. */
-  forced: Type.Optional(historyPointSchema),
   /** The copy is whole only when everything up to here is applied. */
   reach: countSchema,
   startedAtMs: Type.Number({ minimum: 0 }),

@@ -24,7 +24,8 @@ export interface StoredVolumeEntry extends VolumeEntry {
 }
 
 export interface GroupVolumesHost {
-  openStore(volume: number, sizeBytes: number): Promise<VolumeStore>;
+  /** `isNew`: it begins empty, whatever files there are. */
+  openStore(volume: number, sizeBytes: number, isNew: boolean): Promise<VolumeStore>;
   makeVolume(entry: VolumeEntry, store: VolumeStore): Volume;
   /** The table has changed: exports come and go. */
   tableChanged(): void;
@@ -69,7 +70,7 @@ export class GroupVolumes {
     for (const { removed, volume, name, sizeBytes } of entries) {
       this.#highestNumber = Math.max(this.#highestNumber, volume);
       if (removed) this.#tombstones.push({ volume, name, sizeBytes });
-      else await this.#add({ volume, name, sizeBytes });
+      else await this.#add({ volume, name, sizeBytes }, false);
     }
   }
 
@@ -141,6 +142,11 @@ export class GroupVolumes {
     return applied;
   }
 
+  /** A change of the table is under way. */
+  get busy(): boolean {
+    return this.#busy;
+  }
+
   get backlogBytes(): number {
     let bytes = 0;
     for (const volume of this.#byNumber.values()) bytes += volume.store.backlogBytes;
@@ -192,8 +198,10 @@ export class GroupVolumes {
         this.#tombstones.push(entry);
         continue;
       }
-      const store = await this.#host.openStore(number, sizeBytes);
-      const volume = before.get(number) ?? this.#host.makeVolume(entry, store);
+      const store = await this.#host.openStore(number, sizeBytes, false);
+      const same = before.get(number);
+      // Of two sides of a split each may have given the number to a volume of its own.
+      const volume = same?.name === name ? same : this.#host.makeVolume(entry, store);
       volume.replaceStore(store, sizeBytes);
       this.#byNumber.set(number, volume);
     }
@@ -266,7 +274,7 @@ export class GroupVolumes {
     for (const record of frame.records) {
       switch (record.kind) {
         case recordKind.volumeAdd:
-          await this.#add(parseVolumeAdd(record));
+          await this.#add(parseVolumeAdd(record), true);
           break;
         case recordKind.volumeResize: {
           const { volume: number, sizeBytes } = parseVolumeResize(record);
@@ -293,12 +301,12 @@ export class GroupVolumes {
     }
   }
 
-  async #add(entry: VolumeEntry): Promise<void> {
+  async #add(entry: VolumeEntry, isNew: boolean): Promise<void> {
     this.#highestNumber = Math.max(this.#highestNumber, entry.volume);
     // Replaying a volumeAdd that a checkpoint has seen already, or whose volume is gone again.
     if (this.#byNumber.has(entry.volume)) return;
     if (this.#tombstones.some(({ volume }) => volume === entry.volume)) return;
-    const store = await this.#host.openStore(entry.volume, entry.sizeBytes);
+    const store = await this.#host.openStore(entry.volume, entry.sizeBytes, isNew);
     store.setReplaying(this.#replaying.on, this.#replaying.throughSequence);
     this.#byNumber.set(entry.volume, this.#host.makeVolume(entry, store));
   }

@@ -12,7 +12,7 @@ import type { RecoveredLogGroup } from '../../wal/group-recovery.ts';
 import { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import { VolumeStore } from '../../wal/volume-store.ts';
 import { GroupResync } from '../resync/group-resync.ts';
-import type { StoredCheckpoint, StoredGroup, StoredStage } from '../store/site-store.ts';
+import type { StoredCheckpoint, StoredGroup } from '../store/site-store.ts';
 import { giveBackPayload } from './given-back.ts';
 import { Group } from './group.ts';
 import { GroupChanges } from './group-changes.ts';
@@ -51,7 +51,10 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
   // In the middle of a resync the files are what the stage says, and its log follows it (R26).
   const image = stage ?? checkpoint;
   const start = image?.checkpoint ?? { sequence: 0, digest: emptyHistoryDigest };
-  const logIsVoid = stage !== undefined && !followsStage(options, stage);
+  const logIsVoid =
+    stage === undefined
+      ? resync.wasDropped && !logHas(options, start)
+      : options.recovered?.damaged !== undefined || !logHas(options, stage.checkpoint);
   const recovered = logIsVoid ? undefined : options.recovered;
   const end = recovered?.end ?? start;
   const config = lastConfig(image?.config, recovered);
@@ -124,17 +127,13 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
 }
 
 /**
- * The log has what follows the stage; not so after a crash between the two, and whatever it has is
- * of no use then: nothing of a stage counts before it is complete.
+ * The log goes through the point that the data files are at. Not so after a crash between the
+ * beginning of a stage, or its end, and the cut that follows it: what the log has is of no use
+ * then, for nothing of a stage counts before it is complete.
  */
-function followsStage(
-  { context, stored, recovered }: OpenGroupOptions,
-  stage: StoredStage,
-): boolean {
+function logHas({ context, stored, recovered }: OpenGroupOptions, point: HistoryPoint): boolean {
   if (recovered === undefined) return true;
-  if (recovered.damaged !== undefined) return false;
-  const { sequence, digest } = stage.checkpoint;
-  return context.log.digestAt(stored.groupId, sequence) === digest;
+  return context.log.digestAt(stored.groupId, point.sequence) === point.digest;
 }
 
 /** The configuration of the last epochStart record at or before the log's end (R8). */
@@ -222,7 +221,7 @@ function groupVolumesHost(
   let failed: (error: unknown) => void = () => undefined;
   const stallText = 'the file system of the data directory is full; writes wait for room';
   const host: GroupVolumesHost = {
-    openStore: (volume, sizeBytes) => {
+    openStore: (volume, sizeBytes, isNew) => {
       const healing = new HealingEvents(context, stored.name, () => {
         return group?.volumes.byNumber(volume)?.name ?? String(volume);
       });
@@ -231,6 +230,7 @@ function groupVolumesHost(
         directory: context.dataDirectory,
         name: `${stored.groupId}-${volume}`,
         sizeBytes,
+        isNew: isNew || resync.isNewHere(volume),
         checksumCacheBytesMax: context.limits.checksumCacheBytesMax,
         applyConcurrency: context.limits.applyConcurrency,
         nowMs: () => context.nowMs(),

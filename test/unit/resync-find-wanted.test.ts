@@ -34,7 +34,11 @@ async function wantedBy(answer: (fromChunk: number) => MapPart) {
       changes: { map: new DirtyMap() },
       view: { resolving: false },
     },
-    source: { knowsChanges: true, volumes: [{ volume: 1, name: 'v', sizeBytes, removed: false }] },
+    source: {
+      knowsChanges: true,
+      reach: 0,
+      volumes: [{ volume: 1, name: 'v', sizeBytes, removed: false }],
+    },
     full: false,
     ask,
     staged: undefined,
