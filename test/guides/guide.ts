@@ -4,8 +4,9 @@
  *
  * A block begins with a comment such as `# on lux-1 and lux-2`. ", until it shows" at its end means
  * that a person looks again until the output is as shown; "(exit code 4)" that the script ends
- * so. A block of kind `text` right after it is what is seen: its lines one after the other, "…" in
- * a line for anything, "…" alone for any lines; blanks may differ in number.
+ * so; "(needs nbd in the kernel)" that only `deploy/test-guides.sh` can run it. A block of kind
+ * `text` right after it is what is seen: its lines one after the other, "…" in a line for anything,
+ * "…" alone for any lines; blanks may differ in number.
  */
 
 export interface GuideStep {
@@ -16,6 +17,8 @@ export interface GuideStep {
   readonly commandCount: number;
   /** It is run again until its output is as shown. */
   readonly until: boolean;
+  /** What it takes beyond what every machine has; undefined if nothing. */
+  readonly needs: string | undefined;
   /** Those that the last command may end with. */
   readonly exitCodes: readonly number[];
   /** What has to be in the output; undefined if the guide shows nothing. */
@@ -54,7 +57,7 @@ function fencedBlocks(text: string): (GuideBlock & { readonly endLine: number })
 }
 
 const headPattern =
-  /^# on (?<machines>[\w-]+(?:(?:, | and )[\w-]+)*)(?: \(exit code (?<codes>\d(?: or \d)*)\))?(?<until>, until it shows)?$/;
+  /^# on (?<machines>[\w-]+(?:(?:, | and )[\w-]+)*)(?: \(needs (?<needs>[^)]+)\))?(?: \(exit code (?<codes>\d(?: or \d)*)\))?(?<until>, until it shows)?$/;
 
 /** Commands of a script: lines that no other line goes on, and no text of a here-document. */
 export function countCommands(script: string): number {
@@ -101,6 +104,7 @@ export function parseGuide(path: string, text: string): Guide {
         script,
         commandCount: countCommands(script),
         until: groups['until'] !== undefined,
+        needs: groups['needs'],
         exitCodes: (groups['codes'] ?? '0').split(' or ').map(Number),
         shown: isShown ? next.text : undefined,
       },
