@@ -1,7 +1,8 @@
 /** Carries out what a plan says, and undoes what lasts for a while. */
 import type { Site } from '../../../daemon/site.ts';
 import { type Action, actionText } from './plan.ts';
-import type { SiteName } from './simulated-config.ts';
+import { doneBytesOf, isAt } from './resync-watch.ts';
+import { otherSite, type SiteName } from './simulated-config.ts';
 import type { SimulatedMachine } from './simulated-machine.ts';
 import type { World } from './world.ts';
 
@@ -88,6 +89,29 @@ function disturb(
       machine.loseDisk();
       world.clients.disconnect(site);
       time.after(action.forMs, () => machine.start());
+      return true;
+    case 'power-loss-when':
+      world.when(
+        () => isAt(world.machine(action.resyncOf ?? site), action.resync),
+        () => {
+          world.note(`${site} loses power: a resync ${action.resync}`);
+          world.resyncs.powerLosses += 1;
+          machine.crash('power');
+          world.clients.disconnect(site);
+          time.after(action.forMs, () => machine.start());
+        },
+      );
+      return true;
+    case 'reset-as-it-grows':
+      for (let time = 1; time <= action.times; time += 1) {
+        world.when(
+          () => doneBytesOf(machine) >= time * action.bytes,
+          () => {
+            const { network } = world;
+            network.reset(site, otherSite(site));
+          },
+        );
+      }
       return true;
     case 'stop':
       if (machine.site === undefined) return false;

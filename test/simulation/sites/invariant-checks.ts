@@ -63,7 +63,8 @@ export class InvariantChecks {
     const storeId = site.store.storeId;
     const where = `${group.groupName} at ${machine.name}`;
     const claimed = seen.durable.get(storeId) ?? 0;
-    if (fresh && !this.rotten && view.end.sequence < claimed) {
+    const goesBack = group.resync.wasDropped;
+    if (fresh && !this.rotten && !goesBack && view.end.sequence < claimed) {
       const text = `${where} has lost records: its log ends at ${view.end.sequence}, not ${claimed}`;
       throw new Violation('I1', text);
     }
@@ -77,6 +78,14 @@ export class InvariantChecks {
     }
     if (site.failure !== undefined && (group.mayRead() || view.takesWrites)) {
       throw new Violation('I8', `${where} serves although its disk has failed`);
+    }
+    // An old image is whole whenever the stage beside it was given up, and by whatever crash (I6).
+    const { waitReason } = view;
+    if (
+      group.resync.wasDropped &&
+      (waitReason?.code === 'damaged' || waitReason?.code === 'inconsistent')
+    ) {
+      throw new Violation('I6', `${where} is ${waitReason.code} after a stage was given up`);
     }
     if (this.forced) return;
     this.#lookAtConfig(seen, view.config, where);

@@ -36,6 +36,17 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
+    name: 'lease-from-arrival',
+    breaks: 'R19: a lease counts from when the acknowledgement came, not from what it answers',
+    edits: [
+      {
+        file: `${core}steady.js`,
+        find: 'Math.max(state.leaseUntilMs, sentAtMs + role.config.leaseMs)',
+        replace: 'Math.max(state.leaseUntilMs, state.nowMs + role.config.leaseMs)',
+      },
+    ],
+  },
+  {
     name: 'answers-before-the-peer',
     breaks: 'R16: acknowledges a write before the peer has it',
     edits: [

@@ -4,6 +4,7 @@
  * drawn first: rare combinations come up more often than if all seeds had a bit of everything.
  */
 import type { SeededRandom } from '../seeded-random.ts';
+import type { ResyncMoment } from './resync-watch.ts';
 import type { ClientRequest } from './simulated-clients.ts';
 import { type MachineName, otherSite, type SiteName, siteNames } from './simulated-config.ts';
 
@@ -23,6 +24,15 @@ export type Action =
   | (Timed & { readonly kind: 'kill' | 'power-loss' | 'stop'; readonly forMs: number })
   /** The disk is gone; the site comes back with an empty one. */
   | (Timed & { readonly kind: 'replace-disk'; readonly forMs: number })
+  /** From then on, as soon as a resync (of the site, if no other is named) is so far. */
+  | (Timed & {
+      readonly kind: 'power-loss-when';
+      readonly resync: ResyncMoment;
+      readonly resyncOf?: SiteName;
+      readonly forMs: number;
+    })
+  /** Each time that a resync of the site has got so much more, so often. */
+  | (Timed & { readonly kind: 'reset-as-it-grows'; readonly bytes: number; readonly times: number })
   | (Timed & { readonly kind: 'pause'; readonly forMs: number })
   /** What the machine sends to the other does not arrive; `both`: nor what comes back. */
   | (Between & { readonly kind: 'cut'; readonly both: boolean; readonly forMs: number })
@@ -76,8 +86,11 @@ export interface Plan {
   readonly actions: readonly Action[];
 }
 
-/** Told by scenarios only: what a replaced disk may have held alone is lost. */
-type FaultKind = Exclude<ActionKind, 'request' | 'replace-disk'>;
+/** Others are told by scenarios only: what a replaced disk may have held alone is lost. */
+type FaultKind = Exclude<
+  ActionKind,
+  'request' | 'replace-disk' | 'power-loss-when' | 'reset-as-it-grows'
+>;
 
 /** How often a seed has the kind at all, and how many it has then at most. */
 const faultShares: Readonly<Record<FaultKind, { readonly share: number; readonly most: number }>> =

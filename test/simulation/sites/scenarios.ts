@@ -4,6 +4,7 @@
  */
 import { SeededRandom } from '../seeded-random.ts';
 import type { Action, Plan } from './plan.ts';
+import type { ResyncWatch } from './resync-watch.ts';
 import type { SiteName } from './simulated-config.ts';
 
 export interface Scenario {
@@ -12,24 +13,33 @@ export interface Scenario {
   readonly ends: 'in-sync' | 'split-ended';
   /** It is about a resync: one has to come about. */
   readonly resyncs?: true;
+  /** What is wrong with the resyncs that it was about, if anything is. */
+  readonly wrongWith?: (resyncs: ResyncWatch) => string | undefined;
   readonly witness: boolean;
+  /** Of the volume; small if absent. */
+  readonly sectors?: number;
+  /** Runs of it; as many as of the others if absent. */
+  readonly seeds?: number;
   readonly durationMs: number;
   readonly actions: readonly Action[];
 }
 
 const volume = 'volume-1';
-const sectors = 160;
+const smallSectors = 160;
+/** A resync of so many takes some time. */
+const manySectors = 8192;
 
 /** Writes and reads at a site, every so often from one time to another. */
 function load(
   site: SiteName,
   times: { readonly fromMs: number; readonly toMs: number; readonly everyMs: number },
   length = 8,
+  sectors = smallSectors,
 ): Action[] {
   const actions: Action[] = [];
   for (let atMs = times.fromMs, count = 0; atMs < times.toMs; atMs += times.everyMs, count += 1) {
     const kind = count % 4 === 3 ? 'read' : 'write';
-    const sector = (count * 5) % (sectors - length);
+    const sector = (count * (sectors === smallSectors ? 5 : 67)) % (sectors - length);
     const request = { kind, volume, sector, sectors: length } as const;
     actions.push({ atMs, site, kind: 'request', request });
   }
@@ -120,6 +130,10 @@ export const scenarios: readonly Scenario[] = [
     name: 'a faulty node does not become the source of a resync',
     ends: 'in-sync',
     resyncs: true,
+    wrongWith: ({ sources }) =>
+      sources.has('lux-1') || !sources.has('lux-2')
+        ? `it went from ${[...sources].join(' and ')}, not from lux-2 alone`
+        : undefined,
     witness: true,
     durationMs: 10_000,
     actions: [
@@ -136,18 +150,22 @@ export const scenarios: readonly Scenario[] = [
     name: 'a resync that is broken off again and again near its end is done with in the end',
     ends: 'in-sync',
     resyncs: true,
+    wrongWith: ({ brokenOff, lostBytes, stages }) => {
+      if (brokenOff < 3) return `it was broken off in the middle only ${brokenOff} times`;
+      if (stages.size > 1) return `it began ${stages.size} times`;
+      return lostBytes > 0 ? `${lostBytes} bytes of it were lost` : undefined;
+    },
     witness: true,
+    sectors: manySectors,
+    seeds: 3,
     durationMs: 11_000,
     actions: [
       ...load('lux-1', { fromMs: 0, toMs: 1000, everyMs: 50 }),
       { atMs: 1000, site: 'lux-2', kind: 'power-loss', forMs: 5000 },
-      ...load('lux-1', much, 64),
-      ...Array.from({ length: 40 }, (_, count): Action => {
-        return { atMs: 6050 + 60 * count, site: 'lux-1', kind: 'reset', other: 'lux-2' };
-      }),
-      { atMs: 7000, site: 'lux-2', kind: 'kill', forMs: 100 },
-      { atMs: 7700, site: 'lux-1', kind: 'kill', forMs: 100 },
-      ...load('lux-1', { fromMs: 6000, toMs: 10_000, everyMs: 80 }),
+      ...load('lux-1', much, 64, manySectors),
+      // Of about fifty extents, sixteen in a question.
+      { atMs: 1100, site: 'lux-2', kind: 'reset-as-it-grows', bytes: 1024 * 1024, times: 3 },
+      ...load('lux-1', { fromMs: 6000, toMs: 10_000, everyMs: 200 }),
     ],
   },
   {
@@ -161,6 +179,53 @@ export const scenarios: readonly Scenario[] = [
       { atMs: 1500, site: 'lux-2', kind: 'replace-disk', forMs: 1500 },
       ...load('lux-1', { fromMs: 1600, toMs: 7500, everyMs: 60 }, 64),
       { atMs: 3200, site: 'lux-2', kind: 'power-loss', forMs: 300 },
+    ],
+  },
+  {
+    name: 'a power cut at each step of a resync leaves a copy that it goes on from',
+    ends: 'in-sync',
+    resyncs: true,
+    wrongWith: ({ powerLosses }) =>
+      powerLosses < 3 ? `the power failed ${powerLosses} times in it, not 3 times` : undefined,
+    witness: true,
+    sectors: manySectors,
+    seeds: 3,
+    durationMs: 12_000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 1000, everyMs: 50 }),
+      { atMs: 1000, site: 'lux-2', kind: 'power-loss', forMs: 5000 },
+      ...load('lux-1', much, 64, manySectors),
+      { atMs: 1100, site: 'lux-2', kind: 'power-loss-when', resync: 'begins', forMs: 200 },
+      { atMs: 1100, site: 'lux-2', kind: 'power-loss-when', resync: 'is-half-done', forMs: 200 },
+      { atMs: 1100, site: 'lux-2', kind: 'power-loss-when', resync: 'is-complete', forMs: 200 },
+      ...load('lux-1', { fromMs: 6000, toMs: 11_000, everyMs: 80 }),
+    ],
+  },
+  {
+    name: 'a stage that is given up leaves the old image, though the power fails at that moment',
+    ends: 'split-ended',
+    resyncs: true,
+    wrongWith: ({ powerLosses }) => (powerLosses < 2 ? 'no stage was given up' : undefined),
+    witness: true,
+    sectors: manySectors,
+    seeds: 3,
+    durationMs: 14_000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 1000, everyMs: 50 }),
+      { atMs: 1000, site: 'lux-2', kind: 'power-loss', forMs: 5000 },
+      ...load('lux-1', much, 64, manySectors),
+      { atMs: 6000, site: 'lux-2', kind: 'power-loss-when', resync: 'is-given-up', forMs: 300 },
+      {
+        atMs: 6000,
+        site: 'lux-1',
+        kind: 'power-loss-when',
+        resync: 'is-half-done',
+        resyncOf: 'lux-2',
+        forMs: 8000,
+      },
+      { atMs: 12_000, site: 'lux-2', kind: 'force' },
+      { atMs: 13_000, site: 'lux-2', kind: 'force' },
+      ...load('lux-2', { fromMs: 13_100, toMs: 13_900, everyMs: 60 }),
     ],
   },
   {
@@ -179,7 +244,7 @@ export const scenarios: readonly Scenario[] = [
 ];
 
 export function planOfScenario(scenario: Scenario, seed: number): Plan {
-  const { witness, durationMs, actions } = scenario;
+  const { witness, durationMs, actions, sectors = smallSectors } = scenario;
   const random = new SeededRandom(seed);
   const moved = actions.map((action) => ({ ...action, atMs: action.atMs + random.below(40) }));
   return {

@@ -12,6 +12,7 @@ import { carryOut } from './actions.ts';
 import { awaitConvergence, finalReads } from './convergence.ts';
 import { InvariantChecks } from './invariant-checks.ts';
 import type { Action, ActionKind, Plan } from './plan.ts';
+import { ResyncWatch } from './resync-watch.ts';
 import { SimulatedClients } from './simulated-clients.ts';
 import { machineOf, type SiteName, simulatedConfig, siteNames } from './simulated-config.ts';
 import { SimulatedMachine, wordsOf } from './simulated-machine.ts';
@@ -35,6 +36,7 @@ export interface RunResult {
   readonly simulatedMs: number;
   readonly answered: number;
   readonly resynced: boolean;
+  readonly resyncs: ResyncWatch;
   /** Splits that an operator has ended. */
   readonly splitsEnded: number;
   readonly faults: ReadonlyMap<ActionKind, number>;
@@ -52,9 +54,11 @@ export class SiteWorld implements World {
   readonly witness: SimulatedWitness | undefined;
   readonly clients: SimulatedClients;
   readonly checks = new InvariantChecks();
+  readonly resyncs = new ResyncWatch();
   readonly faults = new Map<ActionKind, number>();
   readonly random: SeededRandom;
   readonly #notes: string[] = [];
+  readonly #watched = new Set<{ condition: () => boolean; act: () => void }>();
   #violation: Violation | undefined;
   #events = 0;
   #fingerprint = 0;
@@ -131,11 +135,16 @@ export class SiteWorld implements World {
       simulatedMs: this.time.nowMs,
       answered: this.clients.answered,
       resynced: this.checks.resynced,
+      resyncs: this.resyncs,
       splitsEnded: endings.count,
       faults: this.faults,
       notes: this.#notes,
       fingerprint: `${this.#events}-${this.#fingerprint.toString(16)}`,
     };
+  }
+
+  when(condition: () => boolean, act: () => void): void {
+    this.#watched.add({ condition, act });
   }
 
   async until(condition: () => boolean, withinMs: number): Promise<boolean> {
@@ -170,7 +179,14 @@ export class SiteWorld implements World {
     this.time.step();
     await turn();
     for (const machine of this.machines.values()) machine.wakeDisk();
-    this.checks.look([...this.machines.values()]);
+    const machines = [...this.machines.values()];
+    this.checks.look(machines);
+    this.resyncs.look(machines);
+    for (const watched of this.#watched) {
+      if (!watched.condition()) continue;
+      this.#watched.delete(watched);
+      watched.act();
+    }
     if (this.#violation !== undefined) throw this.#violation;
     this.#fingerprint = (Math.imul(this.#fingerprint, 31) + Math.round(this.time.nowMs * 1000)) | 0;
   }

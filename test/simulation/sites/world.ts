@@ -2,6 +2,7 @@
 import type { SeededRandom } from '../seeded-random.ts';
 import type { InvariantChecks } from './invariant-checks.ts';
 import type { Plan } from './plan.ts';
+import type { ResyncWatch } from './resync-watch.ts';
 import type { SimulatedClients } from './simulated-clients.ts';
 import type { SiteName } from './simulated-config.ts';
 import type { SimulatedMachine } from './simulated-machine.ts';
@@ -18,9 +19,12 @@ export interface World {
   readonly clients: SimulatedClients;
   readonly checks: InvariantChecks;
   readonly random: SeededRandom;
+  readonly resyncs: ResyncWatch;
   machine(name: SiteName): SimulatedMachine;
   /** For the list of what happened. */
   note(text: string): void;
+  /** Does it after the first event after which the condition holds. */
+  when(condition: () => boolean, act: () => void): void;
   /** Lets events happen until the condition holds or the time has come; true: it holds. */
   until(condition: () => boolean, withinMs: number): Promise<boolean>;
   /** The promise's result; a Violation if it is not there in time. */
