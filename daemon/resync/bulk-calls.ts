@@ -29,8 +29,8 @@ export const bulkCalls = {
     result: Type.Object({
       /** The source knows what has changed since `base`, and has had `own` in its history. */
       knowsChanges: Type.Boolean(),
-      /** The volumes are as of this record. */
-      reach: count,
+      /** The volumes are as of this record; a source of version 0.1.0 may not tell. */
+      reach: Type.Optional(count),
       volumes: Type.Array(
         Type.Object({
           volume: count,

@@ -268,7 +268,7 @@ export class GroupResync {
     });
     const full = !effect.changed || !source.knowsChanges;
     // Volumes are as of then: added, grown and removed by records that have to be here as well.
-    const reach = Math.max(from.sequence, source.reach);
+    const reach = Math.max(from.sequence, source.reach ?? 0);
     const wanted = new WantedExtents(reach);
     await findWanted(wanted, {
       group,

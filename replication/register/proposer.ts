@@ -57,7 +57,9 @@ export class Proposer {
     const { groupId } = this.#options;
     const answers = await gather(
       clients.map((client) => client.prepare(groupId, ballot)),
-      (soFar) => this.#hasOwnAnswer(clients, soFar) && isPlainQuorum(soFar, change),
+      (soFar) =>
+        this.#hasOwnAnswer(clients, soFar) &&
+        (isPlainQuorum(soFar, change) || isContested(clients, soFar)),
     );
     this.#noteRefusals(answers);
     if (!this.#hasOwnAnswer(clients, answers)) return { kind: 'unreachable' };
@@ -147,7 +149,7 @@ export class Proposer {
     const asked = clients.filter(({ storeId }) => stores.includes(storeId));
     const answers = await gather(
       asked.map((client) => client.accept(this.#options.groupId, ballot, value)),
-      (soFar) => acceptedOf(soFar).length >= count,
+      (soFar) => acceptedOf(soFar).length >= count || isContested(asked, soFar),
     );
     this.#noteRefusals(answers);
     return answers.filter(({ storeId }) => stores.includes(storeId));
@@ -176,6 +178,17 @@ function isPlainQuorum(
   if (next === undefined) return false;
   const quorum = quorumFor(sorted, next);
   return quorum.last.length === 0 && isMajority(quorum) && hasPromises(quorum, sorted);
+}
+
+/**
+ * A majority has answered, and not with one voice: a newer ballot gets on sooner than an acceptor
+ * that may be standing still, whose call is given up only after long.
+ */
+function isContested(
+  asked: readonly AcceptorClient[],
+  answers: readonly (PrepareAnswer | AcceptAnswer)[],
+): boolean {
+  return answers.length * 2 > asked.length && answers.some(({ kind }) => kind === 'refused');
 }
 
 function isMajority(quorum: RoundQuorum): boolean {

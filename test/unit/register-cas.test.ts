@@ -55,6 +55,21 @@ t.test('any one of three acceptors may be down, not two', async (t) => {
   await t.rejects(register.read(), { code: 'ERR_REGISTER_UNAVAILABLE' });
 });
 
+t.test(
+  'an acceptor that stands still holds up nobody, whose ballots are behind either',
+  async (t) => {
+    const cluster = new RegisterCluster(three);
+    const a = cluster.register('A0');
+    const first = firstConfig(three);
+    await a.swap(undefined, first);
+    const second = nextConfig(first);
+    await a.swap(first, second);
+    cluster.silent.add('A0');
+    const third = nextConfig(second, { primary: 'B0', inSync: ['B0'] });
+    t.same(await cluster.register('B0').swap(second, third), { outcome: 'won' });
+  },
+);
+
 t.test('what is settled is read without a write; what is half done is settled first', async (t) => {
   const cluster = new RegisterCluster(three);
   const a = cluster.register('A0');

@@ -51,6 +51,8 @@ interface Waiting {
 export class RegisterCluster {
   machines: Machine[];
   readonly down = new Set<string>();
+  /** They stand still: what is asked of them is neither answered nor given up. */
+  readonly silent = new Set<string>();
   readonly random: RandomNumbers;
   /** Messages wait for `turn` instead of being delivered at once. */
   readonly shuffled: boolean;
@@ -104,6 +106,7 @@ export class RegisterCluster {
 
   async #call<T>(me: string, storeId: string, answer: () => T): Promise<T> {
     if (this.down.has(storeId) && me !== storeId) throw new Error(`${storeId} is down`);
+    if (this.silent.has(storeId)) return new Promise(() => undefined);
     // The request and its answer travel on their own; either can be lost.
     const canBeLost = me !== storeId;
     const result = await this.#later(answer, canBeLost);

@@ -36,7 +36,6 @@ async function wantedBy(answer: (fromChunk: number) => MapPart) {
     },
     source: {
       knowsChanges: true,
-      reach: 0,
       volumes: [{ volume: 1, name: 'v', sizeBytes, removed: false }],
     },
     full: false,

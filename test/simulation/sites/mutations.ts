@@ -15,6 +15,8 @@ export interface Mutation {
   readonly name: string;
   /** Where to begin to look, if that is known to save time; the first seed if absent. */
   readonly from?: number;
+  /** A story that shows it, if chance does so too seldom. */
+  readonly scenario?: string;
   /** The rule, and what is done instead. */
   readonly breaks: string;
   readonly edits: readonly MutationEdit[];
@@ -37,6 +39,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'lease-from-arrival',
+    scenario: 'a primary that stood still with answers on their way to it shows nothing stale',
     breaks: 'R19: a lease counts from when the acknowledgement came, not from what it answers',
     edits: [
       {

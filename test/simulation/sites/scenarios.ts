@@ -229,6 +229,22 @@ export const scenarios: readonly Scenario[] = [
     ],
   },
   {
+    name: 'a primary that stood still with answers on their way to it shows nothing stale',
+    ends: 'in-sync',
+    witness: true,
+    durationMs: 9000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 8800, everyMs: 20 }),
+      { atMs: 100, site: 'lux-1', kind: 'delay', other: 'lux-2', delayMs: 40, forMs: 8500 },
+      ...[1000, 3500, 6000].flatMap((atMs): Action[] => [
+        { atMs, site: 'lux-1', kind: 'pause', forMs: 750 },
+        // That the connection has ended it learns later.
+        { atMs: atMs + 250, site: 'lux-2', kind: 'cut', other: 'lux-1', both: false, forMs: 900 },
+        { atMs: atMs + 1500, site: 'lux-1', kind: 'switchover' },
+      ]),
+    ],
+  },
+  {
     name: 'two sites forced apart never count as one again by themselves',
     ends: 'split-ended',
     witness: true,
