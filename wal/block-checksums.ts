@@ -23,7 +23,8 @@
 import assert from 'node:assert/strict';
 import { blockSizeBytes, crc32c } from './checksum.ts';
 import type { Disk, DiskFile } from './disk.ts';
-import { isOutOfSpace } from './disk-error.ts';
+import { DiskError, isOutOfSpace } from './disk-error.ts';
+import { SparseSet } from './sparse-set.ts';
 
 export const zeroBlockChecksum = crc32c(Buffer.alloc(blockSizeBytes));
 
@@ -155,6 +156,41 @@ export class BlockChecksums {
     await this.#fillZero(firstBlock, firstPage * entriesPerPage);
     await this.#punchPages(firstPage, endPage);
     await this.#fillZero(endPage * entriesPerPage, endBlock);
+  }
+
+  /**
+   * The blocks that have another checksum than zeros, as of the last `flush`. What can't be read
+   * may have any.
+   */
+  async nonZeroBlocks(): Promise<SparseSet> {
+    const blocks = new SparseSet();
+    const endBytes = await this.#file.sizeBytes();
+    const piece = Buffer.from(new ArrayBuffer(64 * pageSizeBytes));
+    const entries = new Uint32Array(piece.buffer);
+    for (const extent of await this.#file.extents(0, endBytes)) {
+      if (!extent.allocated) continue;
+      const extentEnd = Math.min(endBytes, extent.offsetBytes + extent.lengthBytes);
+      const from = Math.max(headerSizeBytes, pageStart(extent.offsetBytes));
+      for (let at = from; at < extentEnd; at += piece.length) {
+        const bytes = Math.min(piece.length, endBytes - at);
+        const first = (at - headerSizeBytes) / 4;
+        const isRead = await this.#isRead(piece.subarray(0, bytes), at);
+        for (let entry = 0; entry < bytes / 4; entry += 1) {
+          if (!isRead || entries[entry] !== 0) blocks.add(first + entry);
+        }
+      }
+    }
+    return blocks;
+  }
+
+  async #isRead(target: Buffer, offsetBytes: number): Promise<boolean> {
+    try {
+      await this.#file.read(target, offsetBytes, 'read-checksums');
+      return true;
+    } catch (error) {
+      if (error instanceof DiskError) return false;
+      throw error;
+    }
   }
 
   /** Writes what changed before the call; `sync` makes it durable. */
@@ -320,6 +356,10 @@ function makePage(index: number): Page {
     dirty: false,
     writing: undefined,
   };
+}
+
+function pageStart(offsetBytes: number): number {
+  return Math.floor(offsetBytes / pageSizeBytes) * pageSizeBytes;
 }
 
 function positionOf(pageIndex: number): number {

@@ -29,6 +29,7 @@ import type { Disk, DiskFile, FileExtent } from './disk.ts';
 import { DiskError, isOutOfSpace } from './disk-error.ts';
 import { type LogRecord, recordKind } from './frame.ts';
 import { PendingRecords, patchExtents } from './pending-records.ts';
+import type { SparseSet } from './sparse-set.ts';
 import { WriteBack } from './write-back.ts';
 
 /** How long a full disk is left alone before the write is tried again. */
@@ -263,6 +264,11 @@ export class VolumeStore {
     } finally {
       this.#pending.endRead(number);
     }
+  }
+
+  /** Blocks that are said not to be zeros; after a crash there can be holes among them. */
+  nonZeroBlocks(): Promise<SparseSet> {
+    return this.#using(() => this.#checksums.nonZeroBlocks());
   }
 
   allocatedBytes(): Promise<number> {

@@ -9,7 +9,7 @@ import type { GroupId } from '../../wal/frame.ts';
 import { chunkNumbers, SparseSet } from '../../wal/sparse-set.ts';
 import { CasemateError } from '../errors.ts';
 import type { GroupChanges } from '../volume/group-changes.ts';
-import type { GroupVolumes } from '../volume/group-volumes.ts';
+import type { Volume } from '../volume/volume.ts';
 import type { BulkCall, BulkCallResult } from './bulk-calls.ts';
 import { allocatedExtents } from './extents.ts';
 import type { StageFiles } from './stage-files.ts';
@@ -18,7 +18,7 @@ import type { WantedExtents } from './wanted-extents.ts';
 export interface FindWantedOptions {
   readonly group: {
     readonly groupId: GroupId;
-    readonly volumes: Pick<GroupVolumes, 'byNumber'>;
+    readonly volumes: { byNumber(volume: number): Pick<Volume, 'store'> | undefined };
     readonly changes: Pick<GroupChanges, 'map'>;
     readonly view: Pick<CoreView, 'resolving'>;
   };
@@ -51,7 +51,11 @@ export async function findWanted(
       fromChunk = nextChunk;
     }
     const own = group.volumes.byNumber(volume);
-    if (full && own !== undefined) wanted.want(volume, await allocatedExtents(own.store));
+    if (full && own !== undefined) {
+      wanted.want(volume, await allocatedExtents(own.store));
+      // A crash may have kept a hole but not that it is one: then it could never be read again.
+      wanted.want(volume, extentsOf(await own.store.nonZeroBlocks()));
+    }
     // A side of a split that is given up gives up what it has changed itself (R36).
     if (group.view.resolving) wanted.want(volume, group.changes.map.extents(volume));
     // Where the stage has a hole the data file below it need not have one.

@@ -375,10 +375,10 @@ export class GroupResync {
       config,
       volumes,
     } = oldImageOf(this.#context, this.#groupId);
-    await group.volumes.close();
     this.#context.store.giveUpStage(stage.row);
     this.#stage = undefined;
     this.#droppedAt = to;
+    await group.volumes.close();
     await stage.files.remove();
     await this.#reopen(group, { checkpoint: to, epochHistory, config, volumes });
     group.tell({

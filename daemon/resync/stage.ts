@@ -15,7 +15,10 @@ export interface Stage {
   readonly wanted: WantedExtents;
 }
 
-type StageContext = Pick<GroupContext, 'disk' | 'dataDirectory' | 'resync' | 'store'>;
+type StageContext = Pick<GroupContext, 'disk' | 'dataDirectory'> & {
+  readonly resync: Pick<GroupContext['resync'], 'stageBytesMax'>;
+  readonly store: Pick<GroupContext['store'], 'goInPlace'>;
+};
 
 /** `isCurrent`: it is not given up yet; only then may it decide to go in place. */
 export function makeStage(
