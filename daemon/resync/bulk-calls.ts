@@ -92,6 +92,8 @@ export const bulkCalls = {
       upTo: count,
       /** No record after this is. */
       reach: count,
+      /** Of the source's reign then; a source of version 0.1.0 may not tell. */
+      epoch: Type.Optional(count),
       /** Bytes per second that resyncs may take now. */
       rateBytes: Type.Number({ minimum: 1 }),
       extents: Type.Array(

@@ -44,7 +44,7 @@ export async function copySome(options: CopyOptions): Promise<boolean> {
     return true;
   }
   const { asked, answer } = await site.pace.run(() => fill(options, batch, store));
-  wanted.hold(batch.volume, batch.extents, answer.reach);
+  wanted.hold(batch.volume, batch.extents, answer);
   let receivedBytes = 0;
   let lookedAtBytes = 0;
   asked.forEach(({ lengthBytes }, place) => {

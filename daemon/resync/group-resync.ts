@@ -26,7 +26,7 @@ import type { ResyncGroup } from './resync-group.ts';
 import { type PeerProgress, SeenProgress } from './seen-progress.ts';
 import { makeStage, oldImageOf, type Stage } from './stage.ts';
 import { mergeStage } from './stage-merge.ts';
-import { type HeldExtents, WantedExtents } from './wanted-extents.ts';
+import { type HeldExtents, isOfLostHistory, WantedExtents } from './wanted-extents.ts';
 
 export type { HeldExtents } from './wanted-extents.ts';
 
@@ -207,11 +207,13 @@ export class GroupResync {
         kept: () => layers.kept(),
       };
     }
-    const completes = held.all && copy.checkpoint.sequence >= held.reach;
+    const isReached = held.all && copy.checkpoint.sequence >= held.reach;
+    const completes = isReached && !isOfLostHistory(held.reaches, copy.epochHistory);
     const next: StoredStage = {
       ...row,
       ...(completes ? { state: 'merging' } : {}),
       reach: held.reach,
+      reaches: [...held.reaches],
       checkpoint: copy.checkpoint,
       epochHistory: [...copy.epochHistory],
       ...(copy.config === undefined ? {} : { config: copy.config }),
@@ -439,6 +441,11 @@ export class GroupResync {
     await group.waitFor(() => isOver() || lost() || group.volumes.committedThrough >= wanted.reach);
     if (isOver() || lost()) return;
     await group.volumes.idle();
+    if (isOfLostHistory(wanted.reaches, group.history.at(wanted.reach).epochHistory)) {
+      this.#event('warn', 'resync-again', 'the source has lost records: all is compared again');
+      wanted.release();
+      return;
+    }
     await this.#context.checkpoint();
     // The store may have no room for the moment.
     if (!this.#isComplete) await this.#context.delay(retryMs);

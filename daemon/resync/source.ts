@@ -82,7 +82,9 @@ export async function answerExtents(
     extents.push(await answerExtent(store, { extent, lengthBytes, hash }));
   }
   if (!source.view.reigning) throw cannot('this site is primary no more');
-  return { upTo, reach: source.volumes.committedThrough, rateBytes, extents };
+  const { epoch } = source.view.config ?? {};
+  const reach = source.volumes.committedThrough;
+  return { upTo, reach, rateBytes, extents, ...(epoch === undefined ? {} : { epoch }) };
 }
 
 async function answerExtent(

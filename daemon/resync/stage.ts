@@ -46,7 +46,7 @@ export function makeStage(
   };
   const stage: Stage = {
     row,
-    wanted: options.wanted ?? new WantedExtents(row.reach),
+    wanted: options.wanted ?? new WantedExtents(row.reach, row.reaches),
     files: new StageFiles({
       disk,
       directory: dataDirectory,

@@ -3,6 +3,7 @@
  * store. `wanted` is fixed when the resync begins, `held` grows; an extent counts as held from when
  * it was written, and is kept as held with the next checkpoint, whose sync makes it durable.
  */
+import type { EpochEntry } from '../../replication/core/config.ts';
 import { extentSizeBytes } from '../../replication/resync/dirty-map.ts';
 import { type SetChanges, SparseSet } from '../../wal/sparse-set.ts';
 import type { StoredChunk } from '../store/site-store.ts';
@@ -14,8 +15,28 @@ export interface HeldExtents {
   readonly all: boolean;
   /** The newest record that can be in what is held. */
   readonly reach: number;
+  readonly reaches: readonly Reach[];
   /** The store has it. */
   kept(): void;
+}
+
+/** The newest record that can be in what came from a reign of the source. */
+export interface Reach {
+  readonly epoch: number;
+  readonly reach: number;
+}
+
+/**
+ * The source has lost records that it had answered with: a later reign began below them. Only force
+ * or a disk that lies can bring that about; what is held is of a history that is none any more.
+ */
+export function isOfLostHistory(
+  reaches: readonly Reach[],
+  history: readonly Pick<EpochEntry, 'epoch' | 'firstSequence'>[],
+): boolean {
+  return reaches.some(({ epoch, reach }) =>
+    history.some((entry) => entry.epoch > epoch && entry.firstSequence <= reach),
+  );
 }
 
 /** Extents of one volume that can be asked for together. */
@@ -27,10 +48,12 @@ export interface ExtentBatch {
 export class WantedExtents {
   readonly #wanted = new Map<number, SparseSet>();
   readonly #held = new Map<number, SparseSet>();
+  readonly #reaches: Map<number, number>;
   #reach: number;
 
-  constructor(reach: number) {
+  constructor(reach: number, reaches: readonly Reach[] = []) {
     this.#reach = reach;
+    this.#reaches = new Map(reaches.map(({ epoch, reach: newest }) => [epoch, newest]));
   }
 
   /** Everything of `extents` is wanted as well. */
@@ -86,11 +109,23 @@ export class WantedExtents {
     return undefined;
   }
 
-  /** These were written; records up to `reach` may be in them. */
-  hold(volume: number, extents: readonly number[], reach: number): void {
+  /** These were written; records up to `reach` may be in them, of a source in that epoch. */
+  hold(
+    volume: number,
+    extents: readonly number[],
+    { epoch, reach }: { readonly epoch?: number; readonly reach: number },
+  ): void {
     const held = this.#heldOf(volume);
     for (const extent of extents) held.add(extent);
     this.#reach = Math.max(this.#reach, reach);
+    if (epoch === undefined) return;
+    this.#reaches.set(epoch, Math.max(this.#reaches.get(epoch) ?? 0, reach));
+  }
+
+  /** Nothing counts as held any more: all of it is to be asked for again. */
+  release(): void {
+    for (const held of this.#held.values()) held.clear();
+    this.#reaches.clear();
   }
 
   /** The volume was removed: nothing of it is wanted any more. */
@@ -111,6 +146,7 @@ export class WantedExtents {
       chunks,
       all: this.next(1) === undefined,
       reach: this.#reach,
+      reaches: this.reaches,
       kept: () => {
         for (const { set, changes } of taken) set.kept(changes);
       },
@@ -119,6 +155,10 @@ export class WantedExtents {
 
   get reach(): number {
     return this.#reach;
+  }
+
+  get reaches(): Reach[] {
+    return [...this.#reaches].map(([epoch, reach]) => ({ epoch, reach }));
   }
 
   get wantedBytes(): number {

@@ -47,6 +47,8 @@ const stageSchema = Type.Object({
   from: historyPointSchema,
   /** The copy is whole only when everything up to here is applied. */
   reach: countSchema,
+  /** The newest record that can be in what came from a reign of the source, by its epoch. */
+  reaches: Type.Optional(Type.Array(Type.Object({ epoch: countSchema, reach: countSchema }))),
   startedAtMs: Type.Number({ minimum: 0 }),
   /** Where the stage itself is: the group's checkpoint as long as it is staged or in place. */
   checkpoint: historyPointSchema,
