@@ -30,7 +30,7 @@ export interface Guide {
   readonly steps: readonly GuideStep[];
   /** How many commands the guide says it takes. */
   readonly statedCount: number | undefined;
-  /** Its other blocks, by their kind, such as files to be written: "yaml", "xml", "ini". */
+  /** Its other blocks, by their kind, such as "xml"; commands that are only shown have none. */
   readonly blocks: readonly GuideBlock[];
 }
 
@@ -45,7 +45,7 @@ function fencedBlocks(text: string): (GuideBlock & { readonly endLine: number })
   const blocks: (GuideBlock & { readonly endLine: number })[] = [];
   const lines = text.split('\n');
   for (let index = 0; index < lines.length; index += 1) {
-    const kind = /^```(\w+)$/.exec(lines[index] ?? '')?.[1];
+    const kind = /^```(\w*)$/.exec(lines[index] ?? '')?.[1];
     if (kind === undefined) continue;
     const end = lines.indexOf('```', index + 1);
     if (end < 0) throw new Error(`the block at line ${index + 1} has no end`);

@@ -4,11 +4,15 @@
  * what the next guide is for. What takes long is left to `deploy/test-guides.sh`.
  */
 import t, { type Test } from 'tap';
+import { pollUntil } from '../support/poll.ts';
 import { scratchDirectory } from '../support/scratch-directory.ts';
-import { followGuide } from './follow.ts';
+import { followGuide, readGuide } from './follow.ts';
 import { type MachineName, Machines, whyNoMachines } from './machines.ts';
+import { runInVirtualMachine } from './virtual-machine.ts';
 
 const skip = whyNoMachines();
+/** Unpacked packages for a virtual machine: then everything is done, not only what is quick. */
+const files = process.env['CASEMATE_GUIDES_FILES'];
 const socket = 'nbd+unix:///vm-1?socket=/run/casemate/nbd.sock';
 
 /** Runs what is no part of a guide; throws unless it succeeds. */
@@ -54,6 +58,48 @@ async function replaceMachine(machines: Machines, name: MachineName, kept = ''):
   );
 }
 
+/**
+ * A virtual machine has the volume as its disk, attaches it by nbd-client as well, and writes to the
+ * file system on it while its site is restarted.
+ */
+async function kernelOnVolume(t: Test, machines: Machines, files: string): Promise<void> {
+  const { steps } = readGuide('nbd-client');
+  const script = `systemctl enable --now vm-1
+${steps.flatMap((step) => (step.needs === undefined ? [] : [step.script])).join('\n')}
+for number in $(seq 60); do
+  dd if=/dev/urandom of=/srv/vm-1/$number bs=64k count=4 conv=fsync 2>/dev/null
+  dd if=/dev/vda of=/dev/null bs=4k count=1 skip=$number iflag=direct 2>/dev/null
+  sleep 0.2
+done
+(cd /srv/vm-1 && sha256sum [0-9]* >sums)
+umount /srv/vm-1
+mount /srv/vm-1
+(cd /srv/vm-1 && sha256sum -c sums | grep -c OK)
+umount /srv/vm-1
+systemctl stop nbd@nbd0
+`;
+  const machine = runInVirtualMachine({
+    machines,
+    files,
+    scratch: scratchDirectory(t),
+    guide: readGuide('qemu'),
+    script,
+  });
+  let ended: string | undefined;
+  void machine.then((output) => {
+    ended = output;
+  });
+  await pollUntil('its disk and its device are attached', async () => {
+    if (ended !== undefined) throw new Error(`it has ended too early: ${ended.slice(-3000)}`);
+    return /clients +3/.test((await machines.run('lux-1', 'casemate volume show vm-1')).stdout);
+  });
+  await runOn(machines, 'lux-1', 'systemctl restart casemate');
+  const output = await machine;
+  t.match(output, /^60\r?$/m, 'every file is as it was written');
+  t.match(output.slice(-3000), /ALL IS WELL/, 'the script has gone to its end');
+  await blocks(machines, 'lux-1', 'write -P 3 0 16M', 'write -P 7 0 1M', 'write -P 8 8M 1M');
+}
+
 t.test('the guides, on three machines', { skip }, async (t) => {
   const machines = await Machines.start(scratchDirectory(t));
   t.teardown(() => machines.stop());
@@ -76,6 +122,10 @@ t.test('the guides, on three machines', { skip }, async (t) => {
   });
 
   await guide('nbd-client');
+  if (files !== undefined) {
+    await t.test('in a virtual machine', (t) => kernelOnVolume(t, machines, files));
+    if (!t.passing()) throw new Error('what follows needs the volume');
+  }
 
   const client = startClient(machines);
   await guide('upgrade', async (t) => {
@@ -85,7 +135,7 @@ t.test('the guides, on three machines', { skip }, async (t) => {
   });
 
   await guide('kubernetes');
-  if (process.env['CASEMATE_GUIDES'] === 'all') await guide('tune');
+  if (files !== undefined) await guide('tune');
 
   await replaceMachine(machines, 'lux-2');
   await guide('replace-a-site', async (t) => {

@@ -63,6 +63,11 @@ export class Machines {
     ]);
   }
 
+  /** Where the home directory of a machine's root is seen from here. */
+  homeOf(name: MachineName): string {
+    return `/proc/${this.#machine(name).pid}/root/root`;
+  }
+
   /** Ends everything on all machines. */
   async stop(): Promise<void> {
     const own = [...this.#machines.values()].map(({ process: child }) => child);
