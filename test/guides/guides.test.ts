@@ -59,8 +59,8 @@ async function replaceMachine(machines: Machines, name: MachineName, kept = ''):
 }
 
 /**
- * A virtual machine has the volume as its disk, attaches it by nbd-client as well, and writes to the
- * file system on it while its site is restarted.
+ * A virtual machine has the volume as its disk, attaches it by nbd-client as well, and writes to
+ * the file system on it while its site is restarted.
  */
 async function kernelOnVolume(t: Test, machines: Machines, files: string): Promise<void> {
   const { steps } = readGuide('nbd-client');

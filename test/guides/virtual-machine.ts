@@ -1,7 +1,7 @@
 /**
- * A virtual machine on `vm-host`, for what a guide does with a kernel: QEMU with the very options of
- * its guide, Debian's own kernel with its nbd module, the real nbd-client. It runs from memory; its
- * only disk is the volume. CASEMATE_GUIDES_FILES names a directory with the unpacked packages
+ * A virtual machine on `vm-host`, for what a guide does with a kernel: QEMU with the very options
+ * of its guide, Debian's own kernel with its nbd module, the real nbd-client. It runs from memory;
+ * its only disk is the volume. CASEMATE_GUIDES_FILES names a directory with the unpacked packages
  * (`deploy/test-guides.sh`).
  */
 import { cpSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
