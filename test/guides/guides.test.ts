@@ -116,8 +116,6 @@ t.test('the guides, on three machines', { skip }, async (t) => {
   });
 
   await guide('qemu', async () => {
-    await runOn(machines, 'lux-2', 'systemctl restart casemate');
-    await runOn(machines, 'lux-1', "sed -i '/^.access/,$d' /etc/casemate/site.toml");
     await blocks(machines, 'lux-1', 'read -P 3 0 16M', 'write -P 7 0 1M', 'write -P 8 8M 1M');
   });
 

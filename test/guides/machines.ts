@@ -5,8 +5,8 @@
  * all else is what is on this machine. It takes root. Where CASEMATE_GUIDE_MACHINES is set
  * ("lux-1=PID ..."), machines that were booted elsewhere are used, with everything real on them.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pollUntil } from '../support/poll.ts';
@@ -21,6 +21,8 @@ const addresses = {
   'lux-w': '10.20.0.3',
   'vm-host': '10.20.0.9',
 } as const;
+
+const namespaces = ['--mount', '--net', '--pid', '--uts', '--ipc', '--fork', '--kill-child'];
 
 export type MachineName = keyof typeof addresses;
 
@@ -110,7 +112,6 @@ export class Machines {
 }
 
 function startMachine(directory: string): ChildProcess {
-  const namespaces = ['--mount', '--net', '--pid', '--uts', '--ipc', '--fork', '--kill-child'];
   const setUp = join(repositoryDirectory, 'test/guides/stand-ins/machine');
   const values = [directory, repositoryDirectory, process.execPath, ...Machines.versions];
   return spawn('unshare', [...namespaces, 'sh', setUp, ...values], {
@@ -159,5 +160,6 @@ async function connect(machine: {
 export function whyNoMachines(): string | false {
   if (process.env['CASEMATE_GUIDE_MACHINES'] !== undefined) return false;
   if (process.getuid?.() !== 0) return 'namespaces for the machines take root';
-  return existsSync('/proc/self/ns/net') ? false : 'there are no namespaces here';
+  const tried = spawnSync('unshare', [...namespaces, 'mount', '-t', 'proc', 'proc', '/proc']);
+  return tried.status === 0 ? false : 'no namespaces can be made here';
 }
