@@ -17,7 +17,7 @@ import type { LogRecovery } from '../wal/log-types.ts';
 import type { Config } from './config/schema.ts';
 import { CasemateError } from './errors.ts';
 import type { Logger } from './logger.ts';
-import { checked, type PeerCallResult, peerCalls } from './peer-calls.ts';
+import { checked, frameUnavailable, type PeerCallResult, peerCalls } from './peer-calls.ts';
 import { siteIdentity } from './site-identity.ts';
 import { delayOn, type SitePorts } from './site-ports.ts';
 import type { SiteStore } from './store/site-store.ts';
@@ -67,7 +67,7 @@ export async function logFrameOf(
 
 function unavailable(groupId: GroupId, after: number, cause: unknown): CasemateError {
   const text = `this log does not have the frame after record ${after} of group ${groupId}`;
-  return new CasemateError('ERR_LOG_FRAME_UNAVAILABLE', text, { cause });
+  return new CasemateError(frameUnavailable, text, { cause });
 }
 
 class LogRepair {

@@ -46,6 +46,9 @@ const splitSide = Type.Object({
   ),
 });
 
+/** The code of the answer to `logFrame` of a site that does not have the frame. */
+export const frameUnavailable = 'ERR_LOG_FRAME_UNAVAILABLE';
+
 /** Each call's parameters and result. */
 export const peerCalls = {
   /** Groups that the asked site has or had. */

@@ -406,6 +406,7 @@ export class Site implements SiteControl, SiteParts {
       exclusively: (task) => this.#checkpointer.exclusively(task),
       gathered: applyGathering(delayOn(ports.clock)),
       askBlocks: (request) => this.peer.call('blocks', request),
+      askFrame: (request) => this.peer.call('logFrame', request),
       random: () => ports.random.fraction(),
       randomId: ports.randomId,
       event: (level, code, group, text) => this.event(level, code, group, text),

@@ -25,7 +25,7 @@ import {
   segmentHeaderBytes,
 } from './entry-format.ts';
 import { LogError } from './errors.ts';
-import type { StoreId } from './frame.ts';
+import type { GroupId, StoreId } from './frame.ts';
 import type { LogCounters } from './log-counters.ts';
 import type { LogGroups } from './log-groups.ts';
 import type { Appender, LogEntry } from './log-types.ts';
@@ -53,6 +53,7 @@ export interface LogWriterOptions {
 interface Taken {
   readonly appender: Appender | undefined;
   readonly entry: LogEntry;
+  /** In the log; 0 if a cut that comes after it has voided it: it is not written any more. */
   readonly sizeBytes: number;
 }
 
@@ -165,12 +166,16 @@ export class LogWriter {
     if (cut !== undefined) {
       this.#carry.push({ appender: undefined, entry: cut, ...sizeOf(cut) });
     }
+    if (entry.kind === 'cut') this.#carry = this.#carry.map((taken) => unlessVoid(taken, entry));
     const taken = { appender, entry, ...sizeOf(entry) };
     this.#carry.push(taken);
     return taken.sizeBytes;
   }
 
-  /** What lets a group go on may use the reserve, together with what was taken before it. */
+  /**
+   * What lets a group go on may use the reserve, together with what that group gave before it;
+   * what others gave has no part in their order, and stays behind.
+   */
   #placeUrgent(): Batch | undefined {
     for (const appender of this.#scheduled) {
       if (!appender.urgent) continue;
@@ -178,7 +183,12 @@ export class LogWriter {
         this.#carryEntry(appender, entry);
       }
     }
-    return this.#carry.some(({ entry }) => isUrgent(entry)) ? this.#placeBatch(true) : undefined;
+    const { first, rest } = urgentFirst(this.#carry);
+    if (first.length === 0) return undefined;
+    this.#carry = first;
+    const batch = this.#placeBatch(true);
+    this.#carry.push(...rest);
+    return batch;
   }
 
   /** Gives as much of the carry as fits its places; undefined if there is no room at all. */
@@ -195,7 +205,8 @@ export class LogWriter {
     }
     const slot = segments.takeSpare(urgent);
     if (slot === undefined) {
-      if (!isOpen || (this.#carry[0]?.sizeBytes ?? 0) > roomBytes) return undefined;
+      const next = this.#carry.find(({ sizeBytes }) => sizeBytes > 0);
+      if (!isOpen || (next?.sizeBytes ?? 0) > roomBytes) return undefined;
       return this.#placeIn(current, this.#endLsn, roomBytes, []);
     }
     const segment = segments.addLive(current.number + 1, slot);
@@ -240,6 +251,7 @@ export class LogWriter {
     let lsn = startLsn;
     let used = 0;
     return taken.map(({ appender, entry, sizeBytes }) => {
+      if (sizeBytes === 0) return { appender, entry, sizeBytes, lsn, restart: false };
       const restart = groups.append(entry, lsn);
       const isFrame = entry.kind === 'frame';
       const bodyBytes = isFrame ? entry.frame.sizeBytes : cutBodyBytes;
@@ -297,7 +309,8 @@ export class LogWriter {
     assert(this.#state === 'writing', 'one write is under way');
     this.#endLsn = batch.endLsn;
     let frames = 0;
-    for (const { entry, restart } of batch.placed) {
+    for (const { entry, restart, sizeBytes } of batch.placed) {
+      if (sizeBytes === 0) continue;
       groups.durable(entry, restart, segments.live);
       counters.entry(entry);
       if (entry.kind === 'frame') frames += 1;
@@ -313,6 +326,35 @@ export class LogWriter {
   isClosed(): boolean {
     return this.#state === 'closed';
   }
+}
+
+/** What has to go into the log for urgent entries to be in it, in order, and what can wait. */
+function urgentFirst(carry: readonly Taken[]): { first: Taken[]; rest: Taken[] } {
+  const lastUrgent = new Map<GroupId, number>();
+  carry.forEach(({ entry }, index) => {
+    if (isUrgent(entry)) lastUrgent.set(groupOf(entry), index);
+  });
+  const first: Taken[] = [];
+  const rest: Taken[] = [];
+  carry.forEach((taken, index) => {
+    const isBefore = index <= (lastUrgent.get(groupOf(taken.entry)) ?? -1);
+    (isBefore ? first : rest).push(taken);
+  });
+  return { first, rest };
+}
+
+/** A frame that is taken, not written, and cut off: nobody has seen it, and nobody ever will. */
+function unlessVoid(taken: Taken, cut: Extract<LogEntry, { kind: 'cut' }>): Taken {
+  const { entry } = taken;
+  const isVoid =
+    entry.kind === 'frame' &&
+    entry.frame.groupId === cut.groupId &&
+    entry.frame.firstSequence > cut.to.sequence;
+  return isVoid ? { ...taken, sizeBytes: 0 } : taken;
+}
+
+function groupOf(entry: LogEntry): GroupId {
+  return entry.kind === 'frame' ? entry.frame.groupId : entry.groupId;
 }
 
 function isUrgent(entry: LogEntry): boolean {

@@ -62,6 +62,8 @@ export interface GroupContext {
   randomId(): EpochId;
   /** Asks the other site for blocks (R34); rejects when it can't help. */
   askBlocks(request: PeerCallParameters<'blocks'>): Promise<PeerCallResult<'blocks'>>;
+  /** Asks the other site for a frame of its log (R30); rejects when it does not have it. */
+  askFrame(request: PeerCallParameters<'logFrame'>): Promise<PeerCallResult<'logFrame'>>;
   event(level: 'info' | 'warn' | 'error', code: string, group: string, text: string): void;
   /** The data files can't be trusted any more (I8): the site stops serving. */
   failed(error: unknown): void;

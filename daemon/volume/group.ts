@@ -28,6 +28,7 @@ import { GroupCounters } from './group-counters.ts';
 import { GroupHistory } from './group-history.ts';
 import type { GroupParts } from './group-parts.ts';
 import type { GroupVolumes } from './group-volumes.ts';
+import { HistoryRest } from './history-rest.ts';
 import { PeerSender } from './peer-sender.ts';
 import { Queue } from './queue.ts';
 import { epochStartOf } from './record-payloads.ts';
@@ -35,6 +36,7 @@ import { RegisterTalk } from './register-talk.ts';
 import { RequestDesk } from './request-desk.ts';
 import type { Volume, VolumeHost } from './volume.ts';
 import { Waiters } from './waiters.ts';
+import type { WritePart } from './write-part.ts';
 
 export class Group implements VolumeHost {
   readonly groupId: GroupId;
@@ -53,6 +55,7 @@ export class Group implements VolumeHost {
   readonly #sender: PeerSender;
   readonly #forwarded: ForwardedRequests;
   readonly #registerTalk: RegisterTalk;
+  readonly #rest: HistoryRest;
   readonly #events = new Queue<CoreEvent>();
   readonly #waiters = new Waiters();
   #dispatching = false;
@@ -102,10 +105,12 @@ export class Group implements VolumeHost {
       tell: (event) => this.#dispatch(event),
       bug: (error) => context.bug(error),
     });
+    this.#rest = new HistoryRest(context, this, (event) => this.#dispatch(event));
     this.#sender = new PeerSender(
       {
         nextNumber: () => this.#core.nextNumber(),
         sendFrame: (session, number, frame) => context.link.sendFrame(session, number, frame),
+        sendHeartbeat: (session, heartbeat) => context.link.send(session, heartbeat),
         sent: (session, number, sent) => this.#dispatch({ kind: 'sent', session, number, sent }),
         readFrames: (after, budgetBytes) =>
           context.log.readFrames(this.groupId, after, budgetBytes),
@@ -376,7 +381,7 @@ export class Group implements VolumeHost {
         link.send(effect.session, effect.message);
         return;
       case 'sendHeartbeat':
-        this.#sendHeartbeat(effect.session, effect.commit);
+        this.#sender.heartbeat(effect, this.counters.checkpoint.sequence);
         return;
       case 'closeSession':
         link.closeSession(effect.session, effect.reason);
@@ -405,6 +410,12 @@ export class Group implements VolumeHost {
         return;
       case 'acceptFrame':
         this.#acceptFrame();
+        return;
+      case 'fetchRest':
+        this.#rest.fetch(effect.after);
+        return;
+      case 'acceptRest':
+        for (const frame of this.#rest.frames) this.#append(frame, [], false);
         return;
       case 'appendEpochStart':
         this.#appender.startEpoch(effect.config);
@@ -442,22 +453,6 @@ export class Group implements VolumeHost {
     }
   }
 
-  #sendHeartbeat(session: number, commit: number): void {
-    const number = this.#core.nextNumber();
-    const sent = this.#sender.cursor;
-    const { config } = this.#view;
-    assert(config !== undefined, 'a site that sends heartbeats has a configuration');
-    this.#context.link.send(session, {
-      kind: 'heartbeat',
-      epoch: config.epoch,
-      number,
-      commit,
-      sent,
-      checkpoint: this.counters.checkpoint.sequence,
-    });
-    this.#dispatch({ kind: 'sent', session, number, sent });
-  }
-
   /** What was in flight here is in nobody's history; what became of it nobody can say (R37). */
   #restartHistory(to: HistoryPoint): void {
     for (const { parts } of this.#inFlight.cutAfter(0)) this.desk.cut(parts);
@@ -469,8 +464,12 @@ export class Group implements VolumeHost {
   #acceptFrame(): void {
     const frame = this.#received;
     assert(frame !== undefined, 'a frame is accepted while it is being looked at');
+    this.#append(frame, this.desk.find(frame), true);
+  }
+
+  #append(frame: Frame, parts: readonly WritePart[], received: boolean): void {
     this.#appender.appendReceived(frame);
-    this.#inFlight.push(frame, this.desk.find(frame), this.#context.nowMs(), true);
+    this.#inFlight.push(frame, parts, this.#context.nowMs(), received);
   }
 
   #commit(sequence: number): void {

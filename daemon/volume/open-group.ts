@@ -99,6 +99,7 @@ export async function openGroup(options: OpenGroupOptions): Promise<Group> {
     confirmReads: context.confirmReads,
     nowMs: context.nowMs(),
     logStart: () => context.log.firstSequence(stored.groupId),
+    logWaitsForRoom: () => context.log.waitsForRoom,
     volumes: () => [...volumes.all].map(({ number, sizeBytes }) => ({ volume: number, sizeBytes })),
     digestAt: (sequence) => context.log.digestAt(stored.groupId, sequence),
     random: () => context.random(),

@@ -6,6 +6,7 @@
  * What is sent and not acknowledged is bounded by a window, so a peer whose disk is slow fills
  * neither its own memory nor ours (I9).
  */
+import type { HeartbeatMessage } from '../../replication/core/messages.ts';
 import type { Frame, HistoryPoint } from '../../wal/frame.ts';
 import { Queue } from './queue.ts';
 
@@ -13,6 +14,7 @@ export interface PeerSenderHost {
   /** Number for the next frame, from the core. */
   nextNumber(): number;
   sendFrame(session: number, number: number, frame: Frame): void;
+  sendHeartbeat(session: number, heartbeat: HeartbeatMessage): void;
   /** Tells the core what was sent. */
   sent(session: number, number: number, sent: HistoryPoint): void;
   readFrames(afterSequence: number, budgetBytes: number): Promise<readonly Frame[]>;
@@ -71,6 +73,18 @@ export class PeerSender {
     if (this.#session === undefined) return;
     this.#keep(frame);
     this.#pump();
+  }
+
+  /** Sent where there is no frame to send: a frame would say the same (R16). */
+  heartbeat(
+    { session, epoch, commit }: { session: number; epoch: number; commit: number },
+    checkpoint: number,
+  ): void {
+    const number = this.#host.nextNumber();
+    const sent = this.#cursor;
+    const heartbeat = { kind: 'heartbeat', epoch, number, commit, sent, checkpoint } as const;
+    this.#host.sendHeartbeat(session, heartbeat);
+    this.#host.sent(session, number, sent);
   }
 
   /** The peer's log has everything up to `sequence`. */

@@ -21,6 +21,11 @@ export type CoreEvent =
       readonly number: number;
       readonly frame: FrameSummary;
     }
+  /**
+   * The frames that `fetchRest` asked for, in order, their CRCs right; none if there are none.
+   * Appended only on an `acceptRest` effect.
+   */
+  | { readonly kind: 'restFetched'; readonly frames: readonly FrameSummary[] }
   /** Primary: a frame was formed and handed to the log and (if a session is joined) the link. */
   | { readonly kind: 'frameFormed'; readonly frame: FrameSummary; readonly sizeBytes: number }
   /** A frame or heartbeat with this number was given to the session; all up to `sent` is sent. */
@@ -84,7 +89,12 @@ export type SwapName = 'restart' | 'takeover' | 'handover' | 'drop' | 'add';
 export type CoreEffect =
   | { readonly kind: 'send'; readonly session: number; readonly message: PairMessage }
   /** Send a heartbeat now: the driver numbers it and reports it with `sent`. */
-  | { readonly kind: 'sendHeartbeat'; readonly session: number; readonly commit: number }
+  | {
+      readonly kind: 'sendHeartbeat';
+      readonly session: number;
+      readonly epoch: number;
+      readonly commit: number;
+    }
   | { readonly kind: 'closeSession'; readonly session: number; readonly reason: string }
   /**
    * Propose this swap to the register, again and again unchanged until it is won or lost (R11).
@@ -120,6 +130,10 @@ export type CoreEffect =
     }
   /** Append the frame just received to the local log. */
   | { readonly kind: 'acceptFrame' }
+  /** Ask the peer for the frames of this site's reigns after `after`, then say `restFetched`. */
+  | { readonly kind: 'fetchRest'; readonly after: HistoryPoint }
+  /** Append the frames just fetched to the local log. */
+  | { readonly kind: 'acceptRest' }
   /** Form a frame with the epochStart record of `config` at the log's end (R15). */
   | { readonly kind: 'appendEpochStart'; readonly config: GroupConfig }
   /** Committed up to here: answer clients (if reigning), apply (R18). */

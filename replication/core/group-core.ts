@@ -9,6 +9,7 @@
  */
 import assert from 'node:assert/strict';
 import type { CoreEffect, CoreEvent, CoreView } from './events.ts';
+import { onRestFetched } from './history-rest.ts';
 import { onHello, onWelcome } from './join.ts';
 import { currentSession, onRefuse, onSessionClosed, onSessionOpened } from './link-state.ts';
 import type { PairMessage } from './messages.ts';
@@ -192,6 +193,10 @@ function dispatch(state: CoreState, event: CoreEvent): void {
       if (currentSession(state) === event.session && state.role.kind !== 'stopped') {
         onFrameReceived(state, event.number, event.frame);
       }
+      break;
+    case 'restFetched':
+      onRestFetched(state, event.frames);
+      decide(state);
       break;
     case 'frameFormed':
       onFrameFormed(state, event.frame);

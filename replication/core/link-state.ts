@@ -4,6 +4,7 @@
  * the current one is never looked at.
  */
 import assert from 'node:assert/strict';
+import { cut } from './cut.ts';
 import type { RefuseMessage } from './messages.ts';
 import type { CoreState, Link } from './state.ts';
 import { committedFloor, noConfirmation, noteDamage, wantsSession } from './state.ts';
@@ -62,11 +63,19 @@ function dropLink(state: CoreState, lost: boolean): void {
  * between its hello and its join, so no `durable` of a tail that was cut can come late and be
  * taken for one of the frames that replaced it (H20). A site that reigns is not cut on this
  * session: it says hello at once.
+ *
+ * A log without room does not become quiet by itself, and may not have room again before this site
+ * has joined and learnt what is committed. What it has not taken in yet was acknowledged to nobody:
+ * it is cut off, and comes again.
  */
 export function sendHelloWhenQuiet(state: CoreState): void {
   const { link, options } = state;
   if (link.kind !== 'open' || link.helloSent || state.preparing) return;
-  if (state.role.kind !== 'reigning' && state.durable !== state.end.sequence) return;
+  if (state.role.kind !== 'reigning' && state.durable !== state.end.sequence) {
+    const durable = state.pointAt(state.durable);
+    if (!options.logWaitsForRoom() || durable === undefined || state.swap !== undefined) return;
+    cut(state, durable);
+  }
   link.helloSent = true;
   state.effects.push({
     kind: 'send',

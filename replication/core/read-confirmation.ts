@@ -14,7 +14,8 @@ export function onConfirmReads(state: CoreState): void {
   if (state.options.confirmReads !== true || state.role.kind !== 'reigning') return;
   if (link.kind !== 'sending' || confirmation.asking || confirmation.question !== undefined) return;
   state.confirmation = { ...confirmation, asking: true };
-  state.effects.push({ kind: 'sendHeartbeat', session: link.session, commit: state.commit });
+  const { epoch } = state.role.config;
+  state.effects.push({ kind: 'sendHeartbeat', session: link.session, epoch, commit: state.commit });
   link.lastSentAtMs = state.nowMs;
 }
 

@@ -21,6 +21,8 @@ export interface CoreOptions {
   readonly nowMs: number;
   /** Oldest sequence that the local log can send. */
   readonly logStart: () => number;
+  /** Nothing more becomes durable in the local log before some of it is freed (I9). */
+  readonly logWaitsForRoom: () => boolean;
   readonly volumes: () => HelloMessage['volumes'];
   /** The digest at `sequence` if that is a frame boundary in the local log, else undefined. */
   readonly digestAt: (sequence: number) => Digest | undefined;
@@ -189,6 +191,8 @@ export class CoreState {
   forcing = false;
   /** R36: this side's own changes are kept aside, it may join the other side. */
   keptAside = false;
+  /** R30: whether the peer was asked for what follows the end of the own log. */
+  rest: 'unasked' | 'asked' | 'answered' = 'unasked';
   /** Following by log was found impossible: the next hello asks for a resync. */
   needsResync = false;
 

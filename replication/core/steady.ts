@@ -42,7 +42,8 @@ export function onFrameFormed(state: CoreState, frame: FrameSummary): void {
   appendFrame(state, frame);
 }
 
-function appendFrame(state: CoreState, frame: FrameSummary): void {
+/** The frame is the newest of the own history, on its way to the log. */
+export function appendFrame(state: CoreState, frame: FrameSummary): void {
   assert(frame.firstSequence === state.end.sequence + 1, 'sequences have no gaps (I2)');
   assert(frame.digestBefore === state.end.digest, 'a frame continues the digest (I11)');
   assert(frame.lastSequence >= frame.firstSequence, 'a frame holds a record');

@@ -3,6 +3,7 @@
  * dropped, a lost primary is taken over from, a restarted primary reigns again (R9, R12, R14, R21).
  */
 import type { GroupConfig } from './config.ts';
+import { awaitsRest } from './history-rest.ts';
 import { welcomePeer } from './join.ts';
 import { considerAdd, expireWait, noteEnd } from './joining-peer.ts';
 import { closeLink, sendHelloWhenQuiet } from './link-state.ts';
@@ -29,7 +30,7 @@ export function decide(state: CoreState): void {
   switch (state.role.kind) {
     case 'reigning':
       if (state.link.kind === 'open') welcomePeer(state);
-      heartbeat(state);
+      heartbeat(state, state.role);
       considerDrop(state, state.role);
       if (state.swap === undefined) expireWait(state);
       advanceCommit(state);
@@ -63,11 +64,12 @@ function pollRegister(state: CoreState): void {
   state.nextRegisterReadMs = state.nowMs + periodMs * (0.75 + state.options.random() / 2);
 }
 
-function heartbeat(state: CoreState): void {
+function heartbeat(state: CoreState, role: ReigningRole): void {
   const { link } = state;
   if (link.kind !== 'sending') return;
   if (state.nowMs - link.lastSentAtMs < state.times.heartbeatMs) return;
-  state.effects.push({ kind: 'sendHeartbeat', session: link.session, commit: state.commit });
+  const { epoch } = role.config;
+  state.effects.push({ kind: 'sendHeartbeat', session: link.session, epoch, commit: state.commit });
   link.lastSentAtMs = state.nowMs;
 }
 
@@ -151,6 +153,7 @@ function considerRestart(state: CoreState): void {
   if (config?.primary !== state.me || !mayPropose(state)) return;
   if (!hasOwnEpochStart(state, config) && !graceIsOver(state, config)) return;
   const peer = connectedPeer(state);
+  const awaited = awaitsRest(state);
   if (peer === undefined) {
     const sinceMs = Math.max(state.startedAtMs, state.lastAcknowledgedAtMs);
     if (state.nowMs - sinceMs <= state.times.connectMs) return;
@@ -159,6 +162,7 @@ function considerRestart(state: CoreState): void {
     propose(state, 'restart', [state.me], 'primary before, the peer is not connected');
     return;
   }
+  if (awaited) return;
   const keeps = peer.healthy && config.inSync.includes(peer.storeId);
   propose(state, 'restart', keeps ? config.inSync : [state.me], 'primary before, peer connected');
 }

@@ -130,6 +130,20 @@ export class SimulatedLog {
     this.#synced = this.#entries.length;
   }
 
+  /** Durable frames after a record, up to the first reign of another store. */
+  framesOf(storeId: string, sequence: number): readonly SimulatedFrame[] {
+    const durable = new Set(this.#entries.slice(0, this.#synced));
+    const rest = this.frames.filter((frame) => frame.firstSequence > sequence);
+    const end = rest.findIndex(({ epochStart }) => {
+      return epochStart !== undefined && epochStart.primary !== storeId;
+    });
+    const own = end < 0 ? rest : rest.slice(0, end);
+    const isDurable = (frame: SimulatedFrame): boolean => {
+      return [...durable].some((entry) => entry.kind === 'frame' && entry.frame === frame);
+    };
+    return own.filter(isDurable);
+  }
+
   digestAt(sequence: number): Digest | undefined {
     if (sequence === 0) return emptyHistoryDigest;
     return this.frames.find((frame) => frame.lastSequence === sequence)?.digestAfter;

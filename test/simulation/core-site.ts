@@ -50,6 +50,8 @@ export interface SiteHost {
   readRegister(site: SimulatedSite): void;
   /** The log of the site that a resync copies from. */
   resyncSource(site: SimulatedSite): SimulatedLog;
+  /** What the peer, if it can be asked, has of this site's reigns after a record. */
+  restAfter(site: SimulatedSite, sequence: number): readonly SimulatedFrame[];
   acceptorsOf(me: string, peer: string): readonly string[];
   recoveredCommit(site: SimulatedSite, commit: number): number;
   /** How much earlier than now the core believes to have started (0 but for a mutation). */
@@ -118,6 +120,7 @@ export class SimulatedSite {
   unanswered = new Map<number, number>();
   #epochStart: GroupConfig | undefined;
   #received: SimulatedFrame | undefined;
+  #rest: readonly SimulatedFrame[] = [];
   #heldFrom: HistoryPoint | undefined;
   #events: CoreEvent[] = [];
   #dispatching = false;
@@ -170,6 +173,7 @@ export class SimulatedSite {
       times: this.#host.times,
       nowMs: nowMs - this.#host.startShiftMs(),
       logStart: () => store.logStart,
+      logWaitsForRoom: () => false,
       volumes: () => [],
       digestAt: (sequence) => log.digestAt(sequence),
       random: () => this.#host.random(),
@@ -208,7 +212,7 @@ export class SimulatedSite {
         this.#host.send(this, effect.session, { kind: 'message', message: effect.message });
         return;
       case 'sendHeartbeat':
-        this.#sendHeartbeat(effect.session, effect.commit);
+        this.#sendHeartbeat(effect);
         return;
       case 'closeSession':
         if (this.session === effect.session) this.session = undefined;
@@ -236,6 +240,16 @@ export class SimulatedSite {
         assert(this.#received !== undefined, 'a frame is accepted while it is looked at');
         this.log.append(this.#received);
         this.#host.appended(this, this.#received);
+        return;
+      case 'fetchRest':
+        this.#fetchRest(effect);
+        return;
+      case 'acceptRest':
+        for (const frame of this.#rest) {
+          this.log.append(frame);
+          this.#host.appended(this, frame);
+        }
+        this.#rest = [];
         return;
       case 'appendEpochStart':
         this.#epochStart = effect.config;
@@ -270,15 +284,19 @@ export class SimulatedSite {
     }
   }
 
-  #sendHeartbeat(session: number, commit: number): void {
+  #sendHeartbeat(effect: Extract<CoreEffect, { kind: 'sendHeartbeat' }>): void {
+    const { session, epoch, commit } = effect;
     const number = this.core.nextNumber();
     const sent = this.sender?.from ?? this.#heldFrom ?? this.log.end;
-    const { config } = this.core.view();
     const checkpoint = this.store.checkpoint.sequence;
-    const epoch = config?.epoch ?? 0;
     const message: PairMessage = { kind: 'heartbeat', epoch, number, commit, sent, checkpoint };
     this.#host.send(this, session, { kind: 'message', message });
     this.step({ kind: 'sent', session, number, sent });
+  }
+
+  #fetchRest({ after }: Extract<CoreEffect, { kind: 'fetchRest' }>): void {
+    this.#rest = this.#host.restAfter(this, after.sequence);
+    this.step({ kind: 'restFetched', frames: this.#rest });
   }
 
   /** Everything is copied at once: how it is copied is not what is simulated here. */

@@ -156,6 +156,12 @@ export class CoreWorld implements SiteHost {
     return this.peerOf(site).log;
   }
 
+  restAfter(site: SimulatedSite, sequence: number): readonly SimulatedFrame[] {
+    const peer = this.peerOf(site);
+    if (!peer.up) return [];
+    return peer.log.framesOf(site.store.storeId, sequence);
+  }
+
   acceptorsOf(me: string, peer: string): readonly string[] {
     if (this.mode === 'witness' && this.#witnessVotes) return [me, peer, 'W'];
     if (this.mode !== 'preferred') return [me, peer];

@@ -205,6 +205,12 @@ export class CorePair implements SiteHost {
     return this.peerOf(site).log;
   }
 
+  restAfter(site: SimulatedSite, sequence: number): readonly SimulatedFrame[] {
+    const peer = this.peerOf(site);
+    if (!peer.up || !this.linked) return [];
+    return peer.log.framesOf(site.store.storeId, sequence);
+  }
+
   acceptorsOf(me: string, peer: string): readonly string[] {
     return this.acceptors.map((name) => [me, peer].find((store) => store.startsWith(name)) ?? name);
   }

@@ -6,6 +6,7 @@
 import type { Group } from '../../../daemon/volume/group.ts';
 import type { SimulatedMachine } from './simulated-machine.ts';
 import type { SplitEndings } from './split-endings.ts';
+import { stateText } from './state-text.ts';
 import { Violation } from './violation.ts';
 import type { World } from './world.ts';
 
@@ -164,25 +165,6 @@ function excuseOf(world: World): string | undefined {
     }
   }
   return undefined;
-}
-
-function stateText(world: World): string {
-  const lines = machinesOf(world).flatMap((machine) => {
-    const { name, site, startProblem, lives } = machine;
-    const head = `  ${name}: life ${lives}, ${site === undefined ? 'not open' : 'open'}`;
-    const groups = [...(site?.groups.all ?? [])].map(({ view, groupName, volumes }) => {
-      const { waitReason, peer, config, end, commit, durable } = view;
-      const state = { waitReason, peer, config, end, commit, durable };
-      return `    ${groupName} applied ${volumes.appliedThrough} ${JSON.stringify(state)}`;
-    });
-    const more = [site?.failure, startProblem, site?.peer.problem].filter((text) => text);
-    return [head, ...more.map((text) => `    ${text}`), ...groups];
-  });
-  const waiting = [...world.clients.waiting].map(
-    ({ command, machineName, sentAtMs }) =>
-      `  waits: ${command} at ${machineName} since ${sentAtMs}`,
-  );
-  return [...lines, ...waiting].join('\n');
 }
 
 function machinesOf(world: World): SimulatedMachine[] {

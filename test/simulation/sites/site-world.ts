@@ -19,6 +19,7 @@ import { SimulatedMachine, wordsOf } from './simulated-machine.ts';
 import { SimulatedNetwork } from './simulated-network.ts';
 import { SimulatedWitness } from './simulated-witness.ts';
 import { SplitEndings } from './split-endings.ts';
+import { stateText } from './state-text.ts';
 import { Violation } from './violation.ts';
 import { VirtualTime } from './virtual-time.ts';
 import type { World } from './world.ts';
@@ -175,7 +176,9 @@ export class SiteWorld implements World {
 
   async #step(): Promise<void> {
     this.#events += 1;
-    if (this.#events > eventsMax) throw new Violation('liveness', 'a run without an end');
+    if (this.#events > eventsMax) {
+      throw new Violation('liveness', `a run without an end\n${stateText(this)}`);
+    }
     this.time.step();
     await turn();
     for (const machine of this.machines.values()) machine.wakeDisk();
