@@ -48,10 +48,8 @@ export interface SiteHost {
   send(site: SimulatedSite, session: number, packet: Packet): void;
   closed(site: SimulatedSite, session: number): void;
   readRegister(site: SimulatedSite): void;
-  /** The log of the site that a resync copies from. */
-  resyncSource(site: SimulatedSite): SimulatedLog;
-  /** What the peer, if it can be asked, has of this site's reigns after a record. */
-  restAfter(site: SimulatedSite, sequence: number): readonly SimulatedFrame[];
+  /** The other site: a resync copies its log, and a primary that comes back asks it (R30). */
+  peerOf(site: SimulatedSite): SimulatedSite;
   acceptorsOf(me: string, peer: string): readonly string[];
   recoveredCommit(site: SimulatedSite, commit: number): number;
   /** How much earlier than now the core believes to have started (0 but for a mutation). */
@@ -118,6 +116,8 @@ export class SimulatedSite {
   records: SimulatedRecord[] = [];
   /** Writes in the log that are not answered, by sequence. */
   unanswered = new Map<number, number>();
+  /** A sync that doesn't come is one that waits for room. */
+  logWaitsForRoom = false;
   #epochStart: GroupConfig | undefined;
   #received: SimulatedFrame | undefined;
   #rest: readonly SimulatedFrame[] = [];
@@ -173,7 +173,7 @@ export class SimulatedSite {
       times: this.#host.times,
       nowMs: nowMs - this.#host.startShiftMs(),
       logStart: () => store.logStart,
-      logWaitsForRoom: () => false,
+      logWaitsForRoom: () => this.logWaitsForRoom,
       volumes: () => [],
       digestAt: (sequence) => log.digestAt(sequence),
       random: () => this.#host.random(),
@@ -295,7 +295,8 @@ export class SimulatedSite {
   }
 
   #fetchRest({ after }: Extract<CoreEffect, { kind: 'fetchRest' }>): void {
-    this.#rest = this.#host.restAfter(this, after.sequence);
+    const peer = this.#host.peerOf(this);
+    this.#rest = peer.up ? peer.log.framesOf(this.store.storeId, after.sequence) : [];
     this.step({ kind: 'restFetched', frames: this.#rest });
   }
 
@@ -303,7 +304,7 @@ export class SimulatedSite {
   #prepareResync(effect: Extract<CoreEffect, { kind: 'prepareResync' }>): void {
     const { from, session, epochHistory, config } = effect;
     const { store } = this;
-    store.log = SimulatedLog.copyOf(this.#host.resyncSource(this), from.sequence);
+    store.log = SimulatedLog.copyOf(this.#host.peerOf(this).log, from.sequence);
     assert(store.log.end.digest === from.digest, 'a resync begins at a commit point');
     store.logStart = from.sequence + 1;
     store.stagedFrom = from.sequence;

@@ -18,7 +18,7 @@ import {
   type Weights,
 } from './core-faults.ts';
 import { HistoryChecks } from './core-history-checks.ts';
-import { type SimulatedFrame, type SimulatedLog, Violation } from './core-log.ts';
+import { type SimulatedFrame, Violation } from './core-log.ts';
 import { SimulatedNetwork } from './core-network.ts';
 import { RandomNumbers } from './core-random-numbers.ts';
 import { SimulatedRegister } from './core-register.ts';
@@ -150,16 +150,6 @@ export class CoreWorld implements SiteHost {
 
   readRegister(site: SimulatedSite): void {
     this.register.request(site, undefined);
-  }
-
-  resyncSource(site: SimulatedSite): SimulatedLog {
-    return this.peerOf(site).log;
-  }
-
-  restAfter(site: SimulatedSite, sequence: number): readonly SimulatedFrame[] {
-    const peer = this.peerOf(site);
-    if (!peer.up) return [];
-    return peer.log.framesOf(site.store.storeId, sequence);
   }
 
   acceptorsOf(me: string, peer: string): readonly string[] {

@@ -423,3 +423,61 @@ t.test('the life that created a group reigns at once, and its peer joins (R39)',
   pair.start(pair.b);
   t.ok(pair.until(() => pair.value.inSync.length === 2));
 });
+
+t.test(
+  'a primary whose disk has lost the end of its log gets it from the peer (R30)',
+  async (t) => {
+    const pair = CorePair.settled();
+    const written = pair.write(pair.a);
+    pair.advance(500);
+    t.ok(pair.answered.includes(written));
+    const { end } = pair.a.log;
+    pair.crash(pair.a);
+    pair.a.log.loseTail(1);
+    t.ok(pair.a.log.end.sequence < end.sequence, 'the answered record is gone here');
+    pair.start(pair.a);
+    t.ok(pair.until(() => pair.value.epoch > 1 && pair.a.core.mayRead(pair.nowMs)));
+    t.same(pair.cuts, [], 'the peer cuts nothing');
+    t.equal(pair.a.log.digestAt(end.sequence), end.digest);
+    t.equal(pair.value.primary, 'A0');
+    t.equal(pair.value.inSync.length, 2, 'and stays in sync');
+  },
+);
+
+t.test('so it does when the peer wants no session, for it is about to take over', async (t) => {
+  const pair = CorePair.settled();
+  pair.write(pair.a);
+  pair.advance(500);
+  const { end } = pair.a.log;
+  pair.crash(pair.a);
+  pair.a.log.loseTail(1);
+  pair.registered.delete('B');
+  t.ok(pair.until(() => pair.b.swap?.name === 'takeover'));
+  pair.start(pair.a);
+  t.ok(
+    pair.until(() => pair.a.core.mayRead(pair.nowMs)),
+    'this site is faster',
+  );
+  t.equal(pair.a.log.digestAt(end.sequence), end.digest);
+  pair.registered.add('B');
+  t.ok(pair.until(() => pair.value.inSync.length === 2));
+  t.same(pair.cuts, []);
+});
+
+t.test('a follower whose log has no room joins without what it has not taken in', async (t) => {
+  const pair = CorePair.settled();
+  const before = pair.b.log.end.sequence;
+  pair.syncing.delete('B');
+  const written = pair.write(pair.a);
+  pair.until(() => pair.b.log.end.sequence > before);
+  pair.b.logWaitsForRoom = true;
+  pair.cutSession(pair.a);
+  t.ok(
+    pair.until(() => pair.b.core.view().joinedSession !== undefined),
+    'it says hello',
+  );
+  t.same(pair.cuts, [`B:${before}`]);
+  pair.b.logWaitsForRoom = false;
+  pair.syncing.add('B');
+  t.ok(pair.until(() => pair.answered.includes(written) && pair.value.inSync.length === 2));
+});

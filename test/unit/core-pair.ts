@@ -4,7 +4,7 @@
  */
 import type { GroupConfig } from '../../replication/core/config.ts';
 import type { CoreTimes } from '../../replication/core/events.ts';
-import type { SimulatedFrame, SimulatedLog } from '../simulation/core-log.ts';
+import type { SimulatedFrame } from '../simulation/core-log.ts';
 import {
   type Packet,
   SimulatedSite,
@@ -199,16 +199,6 @@ export class CorePair implements SiteHost {
   readRegister(site: SimulatedSite): void {
     if (!this.registered.has(site.name)) return;
     site.step({ kind: 'registerRead', current: this.value });
-  }
-
-  resyncSource(site: SimulatedSite): SimulatedLog {
-    return this.peerOf(site).log;
-  }
-
-  restAfter(site: SimulatedSite, sequence: number): readonly SimulatedFrame[] {
-    const peer = this.peerOf(site);
-    if (!peer.up || !this.linked) return [];
-    return peer.log.framesOf(site.store.storeId, sequence);
   }
 
   acceptorsOf(me: string, peer: string): readonly string[] {

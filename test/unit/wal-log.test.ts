@@ -169,6 +169,48 @@ t.test('what lets a group go on has room when nothing else has', async (t) => {
   await log.close();
 });
 
+t.test('what lets a group go on does not wait behind what others have given', async (t) => {
+  const disk = simulatedDisk();
+  const { log } = await openLog(disk, { sizeBytesMax: 4 * segmentBytes });
+  const [waits, fills] = [new TestGroup(log, 1), new TestGroup(log, 2)];
+  waits.append(6000);
+  await waits.whenDurable(1);
+  const before = waits.durablePoint;
+  waits.append(6000);
+  await waits.whenDurable(2);
+  log.retain(waits.groupId, { own: before.sequence, peer: before.sequence });
+  for (let count = 0; count < 60; count += 1) fills.append(6000);
+  await until(() => log.stats().waitsForRoom);
+  // Whenever room is needed again, the reserve has less of it: this many cuts fit only alone.
+  const cuts = Math.floor(segmentBytes / 4096) - 4;
+  for (let count = 0; count < cuts; count += 1) {
+    waits.cut(before);
+    await waits.whenDurable(3 + count);
+  }
+  t.equal(waits.cutsDurable, cuts);
+  t.ok(fills.durable.length < 60, 'the others wait on');
+  await log.close();
+});
+
+t.test('what a cut has voided before it was written is not written', async (t) => {
+  const disk = simulatedDisk();
+  const { log } = await openLog(disk, { sizeBytesMax: 4 * segmentBytes });
+  const [waits, fills] = [new TestGroup(log, 1), new TestGroup(log, 2)];
+  waits.append(6000);
+  await waits.whenDurable(1);
+  const before = waits.durablePoint;
+  for (let count = 0; count < 60; count += 1) fills.append(6000);
+  await until(() => log.stats().waitsForRoom);
+  const { frames } = log.stats();
+  for (let count = 0; count < 3; count += 1) waits.append(6000);
+  waits.cut(before);
+  await waits.whenDurable(5);
+  t.equal(log.stats().frames, frames, 'nobody ever sees them');
+  t.equal(waits.cutsDurable, 1);
+  t.same(log.digestAt(waits.groupId, before.sequence), before.digest);
+  await log.close();
+});
+
 t.test('forgotten groups hold nothing, not even with what is still under way', async (t) => {
   const disk = simulatedDisk();
   const { log } = await openLog(disk, { sizeBytesMax: 4 * segmentBytes });

@@ -162,6 +162,8 @@ function excuseOf(world: World): string | undefined {
       if (blockLost && peer.kind === 'resyncing') return 'block-lost';
       if (forced && waitReason?.code === 'split') return 'split';
       if (forced && peer.kind === 'refused') return 'split';
+      // The last record that was answered, rotten where nobody else could be asked for it in time.
+      if (rotten && peer.kind === 'refused' && peer.code === 'split') return 'log-end-lost';
     }
   }
   return undefined;
