@@ -343,13 +343,11 @@ function urgentFirst(carry: readonly Taken[]): { first: Taken[]; rest: Taken[] }
   return { first, rest };
 }
 
-/** A frame that is taken, not written, and cut off: nobody has seen it, and nobody ever will. */
+/** What is taken, not written, and lies beyond a cut: nobody has seen it, and nobody ever will. */
 function unlessVoid(taken: Taken, cut: Extract<LogEntry, { kind: 'cut' }>): Taken {
   const { entry } = taken;
-  const isVoid =
-    entry.kind === 'frame' &&
-    entry.frame.groupId === cut.groupId &&
-    entry.frame.firstSequence > cut.to.sequence;
+  const reach = entry.kind === 'frame' ? entry.frame.firstSequence : entry.to.sequence;
+  const isVoid = groupOf(entry) === cut.groupId && reach > cut.to.sequence;
   return isVoid ? { ...taken, sizeBytes: 0 } : taken;
 }
 

@@ -214,6 +214,8 @@ export class Log {
     this.#release();
     if (!this.#writer.waitsForRoom) return;
     this.#segments.retryCreation();
+    // While the log can grow the last slot that is ready is no reserve.
+    if (this.#segments.spareIsComing) this.#writer.roomChanged();
     this.#makeRoom();
   }
 
