@@ -19,6 +19,8 @@ import { appendFrame } from './steady.ts';
  */
 export function awaitsRest(state: CoreState): boolean {
   const { link } = state;
+  // An operator has said that this log is the history, whatever the other site has (R35).
+  if (state.config?.forced !== undefined) return false;
   if (state.rest === 'unasked') {
     if (state.durable !== state.end.sequence) return false;
     state.rest = 'asked';
@@ -33,7 +35,8 @@ export function onRestFetched(state: CoreState, frames: readonly FrameSummary[])
   if (state.rest !== 'asked') return;
   state.rest = 'answered';
   if (state.role.kind !== 'following' || state.swap !== undefined || state.preparing) return;
-  if (state.config?.primary !== state.me || !continueHistory(state, frames)) return;
+  if (state.config?.primary !== state.me || state.config.forced !== undefined) return;
+  if (!continueHistory(state, frames)) return;
   const { sequence } = state.end;
   state.effects.push({ kind: 'acceptRest' });
   for (const frame of frames) appendFrame(state, frame);

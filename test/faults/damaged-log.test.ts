@@ -80,6 +80,21 @@ t.test('a frame in the log of the primary is put back in place', async (t) => {
   await sameOnBothSites(t, written);
 });
 
+t.test(
+  'the last frame of the primary, which looks torn, is taken from the other site',
+  async (t) => {
+    const written = await writtenPair(t);
+    const { a } = written.pair;
+    await a.signal('SIGKILL');
+    const { path, usedBytes } = firstLogSegment(a);
+    rotFile(path, usedBytes - 4096 + 8);
+    await a.start();
+    await written.pair.inSync('blocks');
+    t.match(await a.cli('events'), /were not in this log: the peer had them/);
+    await sameOnBothSites(t, written);
+  },
+);
+
 t.test('logs that are damaged at both sites mend each other', async (t) => {
   const written = await writtenPair(t);
   const { pair } = written;

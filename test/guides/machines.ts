@@ -2,8 +2,7 @@
  * Machines to follow a guide on: three that are to become sites and witness, and one of a client,
  * in a network of their own. Each is a set of namespaces with its own network, processes, /etc,
  * /var/lib and /root; `systemctl`, `dpkg` and `scp` have stand-ins there (`test/guides/stand-ins`),
- * all else is what is on this machine. It takes root. Where CASEMATE_GUIDE_MACHINES is set
- * ("lux-1=PID ..."), machines that were booted elsewhere are used, with everything real on them.
+ * all else is what is on this machine. It takes root.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
@@ -33,7 +32,7 @@ export function isMachineName(name: string): name is MachineName {
 /** The first process of a machine, by its number here. */
 interface Machine {
   readonly pid: number;
-  readonly process: ChildProcess | undefined;
+  readonly process: ChildProcess;
 }
 
 export class Machines {
@@ -46,20 +45,17 @@ export class Machines {
   /** Machines as they are after Debian was installed; `directory` keeps their disks. */
   static async start(directory: string): Promise<Machines> {
     const machines = new Machines();
-    const booted = process.env['CASEMATE_GUIDE_MACHINES'];
-    if (booted === undefined) await machines.#make(directory);
-    else machines.#take(booted);
+    await machines.#make(directory);
     return machines;
   }
 
   /** Runs a script as root of a machine, as a login there would. */
   run(name: MachineName, script: string): Promise<CommandResult> {
-    const { pid, process: own } = this.#machine(name);
-    const path = own === undefined ? '' : '/opt/bin:/opt/stand-ins:';
+    const { pid } = this.#machine(name);
+    const path = '/opt/bin:/opt/stand-ins:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin';
     return run('nsenter', [
       ...['--target', `${pid}`, '--mount', '--net', '--pid', '--uts', '--ipc'],
-      ...(own === undefined ? ['--root'] : []),
-      ...['env', '-i', `PATH=${path}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`],
+      ...['env', '-i', `PATH=${path}:/sbin:/bin`],
       ...['HOME=/root', 'LANG=C.UTF-8', 'DEBIAN_FRONTEND=noninteractive'],
       ...['sh', '-ec', `cd /root\n${script}`],
     ]);
@@ -86,12 +82,6 @@ export class Machines {
     const machine = this.#machines.get(name);
     if (machine === undefined) throw new Error(`there is no machine ${name}`);
     return machine;
-  }
-
-  #take(booted: string): void {
-    for (const [, name = '', pid] of booted.matchAll(/(\S+)=(\d+)/g)) {
-      this.#machines.set(name, { pid: Number(pid), process: undefined });
-    }
   }
 
   async #make(directory: string): Promise<void> {
@@ -158,7 +148,6 @@ async function connect(machine: {
 
 /** Why no machines can be made here; undefined if they can. */
 export function whyNoMachines(): string | false {
-  if (process.env['CASEMATE_GUIDE_MACHINES'] !== undefined) return false;
   if (process.getuid?.() !== 0) return 'namespaces for the machines take root';
   const tried = spawnSync('unshare', [...namespaces, 'mount', '-t', 'proc', 'proc', '/proc']);
   return tried.status === 0 ? false : 'no namespaces can be made here';

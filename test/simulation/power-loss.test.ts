@@ -13,7 +13,7 @@ import { SeededRandom } from './seeded-random.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
 
 /** About 4.5 power losses each. */
-const seedsDefault = 450;
+const seedsDefault = 300;
 /** For all seeds of a default run on a busy machine; more seeds get more. */
 const timeoutMs = 10 * 60_000;
 const blockBytes = 4096;

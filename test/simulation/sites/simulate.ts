@@ -12,7 +12,7 @@ import { addToTally, failureText, newTally, planOf, runPlan, shrink, tallyText }
 import { planOfScenario, scenarios } from './scenarios.ts';
 
 const reportEverySeeds = 500;
-const scenarioSeeds = 8;
+const scenarioSeeds = 5;
 
 async function runOne(seed: number, shorten: boolean): Promise<boolean> {
   const plan = planOf(seed);
