@@ -30,36 +30,69 @@ async function watchedFile() {
   };
 }
 
-t.test('windows that were written to are written back in order, each once', async (t) => {
+/** One block in each of `count` windows, from a megabyte on. */
+function dirtyWindows(writeBack: WriteBack, fromMebibyte: number, count: number): void {
+  for (let window = 0; window < count; window += 1) {
+    const offsetBytes = fromMebibyte * mebibyte + window * (mebibyte / 4);
+    writeBack.note(offsetBytes, offsetBytes + 4096);
+  }
+}
+
+t.test('what is dirty is written back in order, once, a little at a time', async (t) => {
   const { writeBack, ranges } = await watchedFile();
-  for (const at of [41, 3, 17, 18, 5, 100]) writeBack.note(at * mebibyte, at * mebibyte + 4096);
+  writeBack.note(50 * mebibyte, 51 * mebibyte);
+  writeBack.note(7 * mebibyte, 7.5 * mebibyte);
   await writeBack.run(() => true);
   t.strictSame(ranges, [
-    [0, 4],
-    [4, 4],
-    [16, 4],
-    [40, 4],
-    [100, 4],
+    [7, 0.25],
+    [7.25, 0.25],
+    [50, 0.25],
+    [50.25, 0.25],
+    [50.5, 0.25],
+    [50.75, 0.25],
   ]);
   await writeBack.run(() => true);
-  t.equal(ranges.length, 5, 'nothing is dirty any more');
+  t.equal(ranges.length, 6, 'nothing is dirty any more');
+});
+
+t.test('blocks that lie apart are written back together, as many as fill a portion', async (t) => {
+  const { writeBack, ranges } = await watchedFile();
+  dirtyWindows(writeBack, 10, 130);
+  await writeBack.run(() => true);
+  t.strictSame(ranges, [
+    [10, 16],
+    [26, 16],
+    [42, 0.5],
+  ]);
+});
+
+t.test('a block that is written again and again counts as no more than its window', async (t) => {
+  const { writeBack, ranges } = await watchedFile();
+  for (let time = 0; time < 1000; time += 1) writeBack.note(0, 4096);
+  dirtyWindows(writeBack, 10, 70);
+  await writeBack.run(() => true);
+  t.strictSame(ranges, [
+    [0, 0.25],
+    [10, 16],
+    [26, 1.5],
+  ]);
 });
 
 t.test('a little is left for the sync', async (t) => {
   const { writeBack, ranges } = await watchedFile();
-  writeBack.note(0, 4096);
-  writeBack.note(9 * mebibyte, 10 * mebibyte);
+  dirtyWindows(writeBack, 0, 64);
+  writeBack.note(90 * mebibyte, 90.25 * mebibyte);
   await writeBack.run(() => true);
   t.strictSame(ranges, []);
 });
 
 t.test('writes that go on do not keep it busy for ever', async (t) => {
   const { writeBack, ranges, whenRange } = await watchedFile();
-  const dirtyAll = (): void => writeBack.note(0, 40 * mebibyte);
+  const dirtyAll = (): void => writeBack.note(0, 10 * mebibyte);
   dirtyAll();
   whenRange(dirtyAll);
   await writeBack.run(() => true);
-  t.equal(ranges.length, 40, 'four passes over ten windows');
+  t.equal(ranges.length, 160, 'four passes over forty windows');
 });
 
 t.test('it stops when the volume is closed', async (t) => {
