@@ -4,7 +4,9 @@
  * after the cursor is taken from the tail in memory if it is there, else read from the log.
  *
  * What is sent and not acknowledged is bounded by a window, so a peer whose disk is slow fills
- * neither its own memory nor ours (I9).
+ * neither its own memory nor ours (I9). From the log little is sent ahead: what waits at the peer
+ * is what a client's write waits for once the peer is near enough to be waited for (R17), and its
+ * disk and network are those that clients use.
  */
 import type { HeartbeatMessage } from '../../replication/core/messages.ts';
 import type { Frame, HistoryPoint } from '../../wal/frame.ts';
@@ -22,10 +24,13 @@ export interface PeerSenderHost {
   logGone(session: number, error: Error): void;
 }
 
+/** Read from the log at once; twice as much may be sent and not yet acknowledged, but for a frame. */
+const catchUpBytes = 1024 * 1024;
+
 export class PeerSender {
   readonly #host: PeerSenderHost;
   readonly #windowBytesMax: number;
-  readonly #readBudgetBytes: number;
+  readonly #catchUpBytes: number;
   #session: number | undefined;
   #cursor: HistoryPoint = { sequence: 0, digest: '' };
   #end = 0;
@@ -40,7 +45,7 @@ export class PeerSender {
   constructor(host: PeerSenderHost, windowBytesMax: number) {
     this.#host = host;
     this.#windowBytesMax = windowBytesMax;
-    this.#readBudgetBytes = Math.min(windowBytesMax, 4 * 1024 * 1024);
+    this.#catchUpBytes = Math.min(windowBytesMax, catchUpBytes);
   }
 
   /** Starts to send everything after `from`; `end` is the group's newest sequence. */
@@ -126,7 +131,7 @@ export class PeerSender {
       if (this.#unacknowledgedBytes >= this.#windowBytesMax) return;
       const next = this.#nextInMemory();
       if (next === undefined) {
-        this.#read(this.#session);
+        if (this.#unacknowledgedBytes < this.#catchUpBytes) this.#read(this.#session);
         return;
       }
       this.#send(this.#session, next);
@@ -155,7 +160,7 @@ export class PeerSender {
   #read(session: number): void {
     this.#reading = true;
     const after = this.#cursor.sequence;
-    this.#host.readFrames(after, this.#readBudgetBytes).then(
+    this.#host.readFrames(after, this.#catchUpBytes).then(
       (frames) => {
         this.#reading = false;
         if (this.#session === session && this.#cursor.sequence === after) {
