@@ -13,6 +13,7 @@ import {
   configFiles,
   type Machine,
   type NewPair,
+  nbdPort,
   parseMachine,
   replicationPort,
   witnessPort,
@@ -28,6 +29,7 @@ const options = {
   cluster: { type: 'string' },
   site: { type: 'string', multiple: true },
   witness: { type: 'string' },
+  nbd: { type: 'string', multiple: true },
   'no-witness': { type: 'boolean' },
   'log-size': { type: 'string' },
   tls: { type: 'boolean' },
@@ -38,7 +40,8 @@ export const initCommand: Command = {
   name: 'init',
   summary: 'write the configuration of a new pair and its witness',
   help: `Usage: casemate init [--cluster NAME] [--site NAME=HOST --site NAME=HOST]
-                     [--witness NAME=HOST | --no-witness] [--log-size SIZE] [--tls] [--dir DIR]
+                     [--witness NAME=HOST | --no-witness] [--nbd NAME=HOST]...
+                     [--log-size SIZE] [--tls] [--dir DIR]
 
 Writes the configuration files of both sites and of the witness, each checked as the daemon would,
 and says where they go. Asks for what is not given, if there is a terminal, and again when an answer
@@ -49,6 +52,8 @@ can't be used. Never writes over a file.
                        (NAME=HOST:PORT for another port than ${replicationPort})
   --witness NAME=HOST  the witness, on a third machine (port ${witnessPort} if there is none)
   --no-witness         without one: I/O waits while a site is away
+  --nbd NAME=HOST      where the site NAME serves clients of other hosts by TCP, besides its Unix
+                       socket; once for each site (port ${nbdPort} if there is none)
   --log-size SIZE      size of each write-ahead log (default: ${standardLogSize})
   --tls                use the certificates that \`casemate pki\` makes
   --dir DIR            where the files are written (default: ${standardDirectory})
@@ -56,7 +61,8 @@ can't be used. Never writes over a file.
 Examples:
   casemate init
   casemate init --cluster lux --site lux-1=10.20.0.1 --site lux-2=10.20.0.2 --witness w=10.3.0.1
-  casemate init --cluster lux --site lux-1=10.20.0.1 --site lux-2=10.20.0.2 --no-witness --tls
+  casemate init --cluster lux --site lux-1=10.20.0.1 --site lux-2=10.20.0.2 --no-witness --tls \\
+    --nbd lux-1=10.30.0.1 --nbd lux-2=10.30.0.2
 `,
   run: async (args, terminal) => {
     const { values } = readArguments('init', args, options, []);
@@ -65,8 +71,9 @@ Examples:
     const cluster = await clusterOf(questions, values.cluster);
     const sites = await bothSites(questions, values.site ?? []);
     const witness = await witnessOf(questions, values.witness, values['no-witness'] === true);
+    const nbd = (values.nbd ?? []).map(readMachine('--nbd', nbdPort));
     const tls = await tlsOf(questions, values.tls);
-    const pair = { cluster, sites, witness, logSize, tls };
+    const pair = { cluster, sites, witness, nbd, logSize, tls };
     const files = configFiles(pair);
     check(pair, files);
     write(dir, files);
@@ -138,13 +145,21 @@ async function tlsOf(questions: Questions, given: boolean | undefined): Promise<
 }
 
 /** Everything that the daemons would find wrong, before anything is written. */
-function check({ sites, witness }: NewPair, files: readonly ConfigFile[]): void {
+function check({ sites, witness, nbd }: NewPair, files: readonly ConfigFile[]): void {
   const [first, second] = sites;
   const names = [first, second, ...(witness === undefined ? [] : [witness])].map(
     ({ name }) => name,
   );
   if (new Set(names).size < names.length) {
     throw usageError(`each machine needs a name of its own: ${names.join(', ')}`, hint);
+  }
+  for (const { name } of nbd) {
+    if (sites.every((site) => site.name !== name)) {
+      throw usageError(`--nbd is for ${first.name} and ${second.name}; it names ${name}`, hint);
+    }
+  }
+  if (new Set(nbd.map(({ name }) => name)).size < nbd.length) {
+    throw usageError('a site serves clients by TCP at one address: --nbd once for each', hint);
   }
   for (const { path, kind, text } of files) {
     if (kind === 'site') parseConfig(text, path);
@@ -178,7 +193,9 @@ function report(directory: string, pair: NewPair, files: readonly ConfigFile[]):
     );
   });
   const certificates = files.map(({ kind, machine: { name, address } }) => {
-    return `  casemate pki issue --cluster ${pair.cluster} --${kind} ${name} --host ${address.host}\n`;
+    const own = [address, ...pair.nbd.flatMap((each) => (each.name === name ? each.address : []))];
+    const hosts = [...new Set(own.map(({ host }) => ` --host ${host}`))].join('');
+    return `  casemate pki issue --cluster ${pair.cluster} --${kind} ${name}${hosts}\n`;
   });
   const tls = pair.tls
     ? `Certificates: each machine gets its own NAME.pem and NAME.key, and authority.pem, in\n` +

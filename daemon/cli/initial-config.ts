@@ -14,6 +14,8 @@ export interface NewPair {
   readonly cluster: string;
   readonly sites: readonly [Machine, Machine];
   readonly witness: Machine | undefined;
+  /** Where sites serve NBD clients by TCP, under the names of the sites. */
+  readonly nbd: readonly Machine[];
   /** Size of each log, as "4GiB". */
   readonly logSize: string;
   /** Certificates are used, from the places where `casemate init` says they go. */
@@ -30,6 +32,7 @@ export interface ConfigFile {
 
 export const replicationPort = 9618;
 export const witnessPort = 9629;
+export const nbdPort = 10809;
 
 /** Reads "NAME=HOST" or "NAME=HOST:PORT" (an IPv6 host in brackets); undefined for others. */
 export function parseMachine(text: string, standardPort: number): Machine | undefined {
@@ -61,6 +64,7 @@ const where = ({ address }: Machine): string => quoted(formatAddress(address));
 
 function siteText(pair: NewPair, own: Machine, peer: Machine): string {
   const { cluster, witness, logSize } = pair;
+  const listen = pair.nbd.find(({ name }) => name === own.name);
   const voter =
     witness === undefined
       ? `# Without a witness I/O waits while a site is away, until it is back or an operator forces it.
@@ -88,7 +92,7 @@ sizeBytes = ${quoted(logSize)}
 
 [nbd]
 unix = "/run/casemate/nbd.sock"
-${tlsText(pair, own)}`;
+${listen === undefined ? '' : `listen = ${where(listen)}\n`}${tlsText(pair, own)}`;
 }
 
 function witnessText(pair: NewPair, own: Machine): string {

@@ -64,6 +64,18 @@ t.test('with certificates, every file names them and the commands that make them
   t.same(readdirSync(directory).sort(), ['lux-1', 'lux-2']);
 });
 
+t.test('--nbd: clients of other hosts come by TCP, with a certificate for it', async (t) => {
+  const nbd = ['--nbd', 'lux-1=10.30.0.1', '--nbd', 'lux-2=lux-2.example.org:10810'];
+  const { directory, code, out } = await init(t, [...lux, '--no-witness', '--tls', ...nbd]);
+  t.equal(code, 0);
+  t.equal(loadConfig(join(directory, 'lux-1/site.toml')).nbd.listen, '10.30.0.1:10809');
+  t.equal(loadConfig(join(directory, 'lux-2/site.toml')).nbd.listen, 'lux-2.example.org:10810');
+  t.match(out, '--site lux-1 --host 10.20.0.1 --host 10.30.0.1\n');
+  t.match(out, '--site lux-2 --host lux-2.example.org\n');
+  const without = await init(t, [...lux, '--no-witness', '--nbd', 'lux-1=10.30.0.1']);
+  t.equal(loadConfig(join(without.directory, 'lux-2/site.toml')).nbd.listen, undefined);
+});
+
 t.test('it asks for what is not given, and for nothing else', async (t) => {
   const answers = ['lux', ' lux-1=10.0.0.1 ', 'lux-2=10.0.0.2', '', 'no'];
   const { directory, code, asked } = await init(t, [], answers);
@@ -110,6 +122,12 @@ const wrong: readonly (readonly [string, readonly string[], RegExp])[] = [
   ['a witness and none', [...lux, '--witness', 'w=h', '--no-witness'], /contradict/],
   ['one name twice', [...lux, '--witness', 'lux-1=h'], /a name of its own/],
   ['a name that is none', ['--cluster', 'l x', ...sites, '--no-witness'], /cluster/],
+  ['clients at no site', [...lux, '--no-witness', '--nbd', 'x=h'], /lux-1 and lux-2; .* x /],
+  [
+    'clients at two addresses',
+    [...lux, '--no-witness', '--nbd', 'lux-1=a', '--nbd', 'lux-1=b'],
+    /once for each/,
+  ],
   ['a log that is too small', [...lux, '--no-witness', '--log-size', '64MiB'], /log\.sizeBytes/],
 ];
 
