@@ -35,6 +35,8 @@ export function metricsSnapshot(
       cluster: config.cluster,
       version: softwareVersion,
       startedAtMs: site.startedAtMs,
+      wallMs: site.clock.wallMs(),
+      monotonicMs: site.clock.nowMs(),
       clientConnections: volumes.reduce((sum, each) => sum + each.clientConnections, 0),
       memoryBytes: memory.usedBytes,
       memoryLimitBytes: memory.limitBytes,

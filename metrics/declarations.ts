@@ -196,6 +196,15 @@ const siteMetrics: readonly NumberMetric[] = [
   site('gauge', 'start_time_seconds', 'When the daemon started.', (snapshot) =>
     seconds(snapshot.site.startedAtMs),
   ),
+  site('gauge', 'clock_seconds', 'Time of day at this machine when it was asked.', (snapshot) =>
+    seconds(snapshot.site.wallMs),
+  ),
+  site(
+    'gauge',
+    'monotonic_clock_seconds',
+    'The clock that leases are measured by, from an arbitrary start.',
+    (snapshot) => seconds(snapshot.site.monotonicMs),
+  ),
   site('gauge', 'client_connections', 'NBD clients that are connected.', (snapshot) => {
     return snapshot.site.clientConnections;
   }),

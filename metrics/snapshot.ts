@@ -115,6 +115,9 @@ export interface SiteFigures {
   readonly cluster: string;
   readonly version: string;
   readonly startedAtMs: number;
+  /** The two clocks when the figures were taken: time of day, and what leases are measured by. */
+  readonly wallMs: number;
+  readonly monotonicMs: number;
   readonly clientConnections: number;
   /** Memory taken by requests that are held or not yet applied, and its limit. */
   readonly memoryBytes: number;

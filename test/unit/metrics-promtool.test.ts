@@ -71,6 +71,8 @@ function snapshot(more: Partial<MetricsSnapshot> = {}): MetricsSnapshot {
       cluster: 'lux',
       version: '0.1.0',
       startedAtMs: 1_700_000_000_000,
+      wallMs: 1_700_000_100_000,
+      monotonicMs: 5_000,
       clientConnections: 2,
       memoryBytes: 100,
       memoryLimitBytes: 1000,
