@@ -1,7 +1,6 @@
 /**
- * Runs the compiled test files: those under test/faults one at a time at the end (they use the
- * whole machine), all others two at a time. Arguments are parts of paths; only files that contain
- * one of them run.
+ * Runs the compiled test files two at a time, those under test/faults last. Arguments are parts of
+ * paths; only files that contain one of them run.
  *
  * Every file is a program of its own that prints TAP. Counted are its outermost test points; a file
  * that dies, hangs or runs no test counts as a failure. The last line is always
@@ -57,12 +56,13 @@ function endGroup(child: ChildProcess, signal: NodeJS.Signals): boolean {
   }
 }
 
-async function runFile(path: string): Promise<FileResult> {
+/** `lane`: which of the files that run at the same time this is; `freePorts` looks at it. */
+async function runFile(path: string, lane: number): Promise<FileResult> {
   const startedAtMs = performance.now();
   const limitSeconds = isFault(path) ? timeoutSeconds.faults : timeoutSeconds.others;
   const child = spawn(process.execPath, ['--enable-source-maps', path], {
     cwd: repositoryDirectory,
-    env: { ...process.env, TAP_TIMEOUT: String(limitSeconds) },
+    env: { ...process.env, TAP_TIMEOUT: String(limitSeconds), TEST_LANE: String(lane) },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
@@ -114,9 +114,9 @@ function report(result: FileResult): void {
 async function runAll(paths: readonly string[], jobs: number): Promise<FileResult[]> {
   const waiting = [...paths];
   const results: FileResult[] = [];
-  const work = async (): Promise<void> => {
+  const work = async (_: unknown, lane: number): Promise<void> => {
     for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
-      const result = await runFile(path);
+      const result = await runFile(path, lane);
       report(result);
       results.push(result);
     }
@@ -138,13 +138,8 @@ stopOn('SIGTERM');
 const filters = process.argv.slice(2).map((filter) => filter.replace(/^\.\//, ''));
 const paths = findTests(filters);
 const jobs = Math.min(2, availableParallelism());
-const results = [
-  ...(await runAll(
-    paths.filter((path) => !isFault(path)),
-    jobs,
-  )),
-  ...(await runAll(paths.filter(isFault), 1)),
-];
+const ordered = [...paths.filter((path) => !isFault(path)), ...paths.filter(isFault)];
+const results = await runAll(ordered, jobs);
 
 let passed = 0;
 let failed = 0;

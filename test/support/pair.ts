@@ -357,8 +357,12 @@ export class TestPair {
   }
 }
 
-/** Below the ports that the system gives to outgoing connections, so none is taken meanwhile. */
-const portRange = { first: 20_000, count: 12_000 };
+/**
+ * Below the ports that the system gives to outgoing connections, so none is taken meanwhile; and
+ * each of the files that `test/run-tests.ts` runs at the same time has ports of its own, since
+ * those of a site that was killed are free until it is started again.
+ */
+const portRange = { first: 20_000 + 6000 * Number(process.env['TEST_LANE'] ?? 0), count: 6000 };
 
 /** Ports of loopback that nothing listens on. */
 export async function freePorts(count: number): Promise<number[]> {
