@@ -6,6 +6,7 @@ import { type Finding, worstOf } from '../doctor/finding.ts';
 import type { Running } from '../doctor/running.ts';
 import { CasemateError } from '../errors.ts';
 import { ApiClient, findDaemon } from './api-client.ts';
+import { coloured } from './colour.ts';
 import { type Command, readArguments } from './command.ts';
 import { usageError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -59,7 +60,8 @@ Examples:
       const { subject, running } = examined;
       const who = subject === undefined ? file : `${subject.kind} ${subject.name}`;
       const state = running === undefined ? notLooked : runningWords[running];
-      terminal.write(`${who}: ${state}\n\n${findings.map(findingText).join('')}`);
+      terminal.write(`${who}: ${state}\n\n`);
+      terminal.write(coloured(findings.map(findingText).join(''), terminal));
       terminal.write(`\n${summary(findings)}\n`);
     }
     return codes[worst];

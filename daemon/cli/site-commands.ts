@@ -3,6 +3,7 @@ import { eventsSchema, siteStatusSchema, whySchema } from '../api/schemas.ts';
 import { nearestName } from '../config/nearest-name.ts';
 import { CasemateError } from '../errors.ts';
 import { findDaemon } from './api-client.ts';
+import { coloured } from './colour.ts';
 import { alignColumns } from './columns.ts';
 import { type Command, daemonOptions, daemonOptionsHelp, readArguments } from './command.ts';
 import { usageError } from './errors.ts';
@@ -46,7 +47,8 @@ Examples:
     if (values.json === true) {
       terminal.write(`${JSON.stringify(status, null, 2)}\n`);
     } else {
-      terminal.write(statusText(status, await daemon.get('/v1/why', whySchema)));
+      const why = await daemon.get('/v1/why', whySchema);
+      terminal.write(coloured(statusText(status, why), terminal));
     }
     const well = status.log.failed === undefined && status.groups.every(({ serves }) => serves);
     return well ? exitCodes.ok : exitCodes.notServing;
@@ -85,7 +87,8 @@ Examples:
             : `Did you mean ${nearest}?`,
       });
     }
-    terminal.write(wanted.length === 0 ? 'no volumes yet\n' : whyText({ groups: wanted }));
+    const text = wanted.length === 0 ? 'no volumes yet\n' : whyText({ groups: wanted });
+    terminal.write(coloured(text, terminal));
     return wanted.every(({ serves }) => serves) ? exitCodes.ok : exitCodes.notServing;
   },
 };

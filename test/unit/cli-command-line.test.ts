@@ -164,6 +164,33 @@ t.test('the status of a suspended volume says why and is exit code 4', async (t)
   t.notMatch(out, 'db: ', 'what is well takes one line');
 });
 
+t.test('on a terminal what is not well is in colour, unless NO_COLOR says otherwise', async (t) => {
+  const alone = groupStatus('log', {
+    inSync: false,
+    peer: { state: 'disconnected', text: 'no session with lux-2', remainingRecords: 0 },
+  });
+  const groups = [groupStatus('db'), alone, suspendedGroup('vm')];
+  const { casemate, site } = await setUp(t, groups);
+  site.peerConnected = false;
+  const plain = (await casemate('status')).out;
+  t.notMatch(plain, '\u001b', 'no terminal, no colour');
+  const { out } = await casemate('status', { answer: '' });
+  const [red, yellow, end] = ['\u001b[1;31m', '\u001b[33m', '\u001b[0m'];
+  const words = [red, yellow, end].reduce((text, code) => text.replaceAll(code, ''), out);
+  t.equal(words, plain, 'the words are the same');
+  const linesIn = (colour: string): string[] =>
+    out.split('\n').flatMap((line) => {
+      return line.startsWith(colour) ? [line.slice(colour.length, -end.length)] : [];
+    });
+  const severe = [/^peer .*NOT CONNECTED/, /^vm +primary +peer-lost /, /^vm: suspended for/];
+  t.match(linesIn(red), severe);
+  t.match(linesIn(yellow), [/^log +primary +serves +no: /, /^log: served by lux-1 alone/]);
+  for (const environment of [{ NO_COLOR: '1' }, { TERM: 'dumb' }]) {
+    t.equal((await casemate('status', { answer: '', environment })).out, plain);
+  }
+  t.match((await casemate('why', { answer: '' })).out, '\u001b[1;31mvm: suspended for');
+});
+
 t.test('JSON is what the API gives', async (t) => {
   const { casemate, site } = await setUp(t);
   const status = JSON.parse(JSON.stringify(await site.status()));
