@@ -58,9 +58,7 @@ install -D -m 644 "node_modules/koffi/$koffi/koffi.node" "$library/node_modules/
 install -D -m 755 deploy/package/casemate.sh "$root/usr/bin/casemate"
 install -D -m 644 -t "$root/lib/systemd/system" deploy/systemd/*.service
 documents=$root/usr/share/doc/casemate
-install -D -m 644 -t "$documents/examples" deploy/*.toml
-install -m 644 README.md ARCHITECTURE.md SECURITY.md "$documents"
-install -D -m 644 -t "$documents/guides" deploy/guides/*.md
+node deploy/package/documents.mjs "$documents"
 install -m 644 deploy/package/copyright "$documents/copyright"
 for licence in "$(dirname "$node_binary")/../LICENSE" "$(dirname "$node_binary")/../share/doc/nodejs/LICENSE"; do
   [ ! -f "$licence" ] || gzip -9nc "$licence" >"$documents/node-LICENSE.gz"
