@@ -13,6 +13,7 @@ import {
   encodeSegmentHeader,
   entryHeaderBytes,
   entryKind,
+  logFormatVersion,
   type SlotState,
   segmentHeaderBytes,
   storeCrcSeed,
@@ -210,7 +211,8 @@ async function slotState(slot: Slot, storeId: StoreId): Promise<SlotState> {
 function unknownVersion(slot: Slot, version: number): LogError {
   return new LogError(
     'ERR_LOG_UNKNOWN_VERSION',
-    `${slot.name} has format version ${version}, which this program does not know`,
+    `${slot.name} has format version ${version}, this program knows version ${logFormatVersion}`,
+    { hint: 'run the version of the program that wrote it' },
   );
 }
 

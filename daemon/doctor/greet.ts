@@ -5,7 +5,11 @@
 import { ChunkQueue } from '../../replication/link/chunk-queue.ts';
 import type { Clock } from '../../replication/link/clock.ts';
 import { LinkFormatError } from '../../replication/link/errors.ts';
-import { checkGreeting, type HandshakeRules } from '../../replication/link/handshake.ts';
+import {
+  checkGreeting,
+  type HandshakeRules,
+  versionProblem,
+} from '../../replication/link/handshake.ts';
 import {
   decodeGreeting,
   encodeGreeting,
@@ -103,11 +107,9 @@ function readAnswer(
 ): { readonly softwareVersion: string } | (Greeted & { kind: 'refused' }) | undefined {
   const packet = received.sizeBytes === 0 ? undefined : takeHandshakePacket(received);
   if (packet === undefined) return undefined;
-  if (packet.version !== protocolVersion) {
-    const text = `it speaks protocol version ${packet.version}, this one ${protocolVersion}`;
-    return { kind: 'refused', text };
-  }
   if (packet.kind === 'refused') return { kind: 'refused', text: packet.reason.text };
+  const versions = versionProblem(rules, rules.peerSiteName, packet.version);
+  if (versions !== undefined) return { kind: 'refused', text: versions.text };
   if (packet.kind === 'accepted') throw new LinkFormatError('it accepted without a greeting');
   const peer = decodeGreeting(packet.body);
   const problem = checkGreeting(rules, peer, purpose);

@@ -151,15 +151,9 @@ export class Handshake {
   #onGreeting(version: number, body: Buffer): void {
     if (this.#state.kind !== 'awaiting-greeting') throw new LinkFormatError('a second greeting');
     const { role, purpose, stream } = this.#options;
-    if (version !== protocolVersion) {
-      const own = this.#rules.own.siteName;
-      const older = version > protocolVersion ? own : stream.remoteAddress;
-      this.#refuse({
-        code: 'protocol-version',
-        text:
-          `protocol version differs: ${own} speaks version ${protocolVersion}, ` +
-          `${stream.remoteAddress} speaks version ${version}; upgrade ${older} first`,
-      });
+    const versions = versionProblem(this.#rules, stream.remoteAddress, version);
+    if (versions !== undefined) {
+      this.#refuse(versions);
       return;
     }
     const peer = decodeGreeting(body);
@@ -258,6 +252,22 @@ export class Handshake {
     this.#state = { kind: 'over' };
     this.#cancelTimer();
   }
+}
+
+/** Why this version can't be talked to, and which end is upgraded first, or undefined. */
+export function versionProblem(
+  { own, peerSiteName }: Pick<HandshakeRules, 'own' | 'peerSiteName'>,
+  remoteAddress: string,
+  version: number,
+): LinkReason | undefined {
+  if (version === protocolVersion) return undefined;
+  // A witness learns who it is from the greeting, which only its own version can be read of.
+  const peer = peerSiteName === '' ? remoteAddress : peerSiteName;
+  const older = version > protocolVersion ? own.siteName : peer;
+  const text =
+    `protocol version differs: ${own.siteName} speaks version ${protocolVersion}, ` +
+    `${peer} speaks version ${version}; upgrade ${older} first`;
+  return { code: 'protocol-version', text };
 }
 
 /** Why this peer is not to be talked to, naming both values, or undefined. */

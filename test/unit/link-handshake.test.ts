@@ -1,7 +1,11 @@
 /** Who may talk to whom: refusals with both values named on both sides, strangers, half-open. */
+import { type AddressInfo, createServer } from 'node:net';
 import t from 'tap';
+import { visit } from '../../daemon/doctor/greet.ts';
+import { systemClock } from '../../daemon/system-clock.ts';
+import { systemNetwork } from '../../daemon/system-network.ts';
 import type { LinkReason } from '../../replication/link/errors.ts';
-import { encodeGreeting } from '../../replication/link/handshake-format.ts';
+import { encodeGreeting, encodeRefused } from '../../replication/link/handshake-format.ts';
 import { protocolVersion } from '../../replication/link/wire-format.ts';
 import {
   addressOf,
@@ -91,27 +95,51 @@ t.test('the same refusal again and again is told once', async (t) => {
 });
 
 const otherVersions = [
-  { version: protocolVersion + 76, older: /upgrade lux-2 first/ },
-  { version: protocolVersion - 1, older: /upgrade \S+ first/ },
+  { version: protocolVersion + 1, older: 'lux-2' },
+  { version: protocolVersion + 76, older: 'lux-2' },
+  { version: protocolVersion - 1, older: 'lux-1' },
 ];
 
 for (const { version, older } of otherVersions) {
+  const words =
+    `protocol version differs: lux-2 speaks version ${protocolVersion}, lux-1 speaks version ` +
+    `${version}; upgrade ${older} first`;
+
   t.test(`a site that speaks version ${version} is told both, and which to upgrade`, async (t) => {
     const site = makeSite('lux-2', 'lux-1');
     await site.link.start();
     const raw = dialRaw(site);
     raw.send(encodeGreeting(version, greetingFor(site, 'control')));
     await raw.until(() => raw.closed);
-    const reason = refusalIn(raw.packets);
-    t.equal(reason?.code, 'protocol-version');
-    t.match(reason?.text, `version ${protocolVersion},`);
-    t.match(reason?.text, `version ${version}`);
-    t.match(reason?.text, older);
-    const names = (reason?.text ?? '').includes('upgrade lux-2 first');
-    t.equal(names, version > protocolVersion, 'the older one');
+    t.same(refusalIn(raw.packets), { code: 'protocol-version', text: words });
     const told = await site.handler.first('down');
-    t.match(told.reason.text, `version ${version}`);
+    t.match(told.reason.text, words);
     await site.link.close();
+  });
+
+  t.test(`a listening site of version ${version} is understood when it refuses`, async (t) => {
+    const listener = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.end(encodeRefused(version, { code: 'protocol-version', text: words }));
+    });
+    await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+    const { port } = listener.address() as AddressInfo;
+    const address = `127.0.0.1:${port}`;
+    const site = makeSite('lux-1', 'lux-2', { peer: { siteName: 'lux-2', address } });
+    await site.link.start();
+    const told = await site.handler.first('down', ({ reason }) => reason.text.includes('version'));
+    t.equal(told.reason.code, 'protocol-version');
+    t.match(told.reason.text, words);
+    const visited = await visit({
+      network: systemNetwork,
+      clock: systemClock,
+      timeoutMs: 10_000,
+      to: { role: 'site', name: 'lux-2', key: 'peer.address', address },
+      rules: { ...site.options, peerSiteName: 'lux-2', lastSession: () => 0 },
+    });
+    t.same(visited, { kind: 'refused', text: words }, 'by the doctor as well');
+    await site.link.close();
+    listener.close();
   });
 }
 

@@ -3,6 +3,7 @@
  * middle is damage and said, and nothing old is ever taken for new.
  */
 import t from 'tap';
+import { crc32c } from '../../wal/checksum.ts';
 import { encodeEntryHeader, entryKind, storeCrcSeed } from '../../wal/entry-format.ts';
 import type { HistoryPoint } from '../../wal/frame.ts';
 import { recordKind } from '../../wal/frame.ts';
@@ -390,7 +391,32 @@ t.test('an overlap without a cut is damage', async (t) => {
   await reopened.close();
 });
 
-t.test('superblock: another store, another version, damage, a lost one are refused', async (t) => {
+/** Rewrites a page of a closed log in the format of another version, as that would have. */
+async function becomeVersion(disk: SimulatedDisk, path: string, version: number, crcAt: number) {
+  const file = await disk.open(path, { create: false, durableWrites: true });
+  const page = Buffer.alloc(4096);
+  await file.read(page, 0, 'read-log');
+  await file.close();
+  page.writeUInt16LE(version, 4);
+  const seed = path.endsWith('superblock') ? 0 : storeCrcSeed(storeId);
+  page.writeUInt32LE(crc32c(page.subarray(0, crcAt), seed), crcAt);
+  await overwrite(disk, path, 0, page);
+}
+
+t.test('a log of a newer or an older format is refused, both formats named', async (t) => {
+  for (const version of [0, 2]) {
+    const { disk } = await smallLog(1);
+    await becomeVersion(disk, `${directory}/superblock`, version, 32);
+    const message = new RegExp(`format version ${version}, this program knows version 1`);
+    await t.rejects(openLog(disk), { code: 'ERR_LOG_UNKNOWN_VERSION', message });
+    const { disk: other } = await smallLog(1);
+    await becomeVersion(other, slotOne, version, 48);
+    const slot = new RegExp(`segment-000001 has format version ${version}, .* knows version 1`);
+    await t.rejects(openLog(other), { code: 'ERR_LOG_UNKNOWN_VERSION', message: slot });
+  }
+});
+
+t.test('superblock: another store, damage, a lost one are refused', async (t) => {
   const superblock = `${directory}/superblock`;
   const { disk } = await smallLog(1);
   await t.rejects(openLog(disk, { storeId: 'cd'.repeat(16) }), { code: 'ERR_LOG_OTHER_STORE' });
