@@ -21,7 +21,8 @@ export interface Advice {
 
 const lookAtPeer =
   'Look whether its machine runs, then `systemctl status casemate` there, then at the network ' +
-  'between the sites. It catches up by itself when it is back.';
+  'between the sites; `casemate doctor` on both tells of wrong names and certificates. It catches ' +
+  'up by itself when it is back.';
 
 /** What a person can do about each problem; `not-serving` depends on what is waited for. */
 const adviceFor: Readonly<Record<Exclude<ProblemCode, 'not-serving'>, string>> = {
@@ -53,6 +54,11 @@ const adviceFor: Readonly<Record<Exclude<ProblemCode, 'not-serving'>, string>> =
     'When both sites are in sync, `casemate switchover` brings it to the preferred one.',
   'certificate-ends': '`casemate pki renew --help`; bring the new one here and reload the daemon.',
 };
+
+/** What to do about a problem; undefined where that depends on what is waited for. */
+export function adviceOn(code: string): string | undefined {
+  return Object.entries(adviceFor).find(([known]) => known === code)?.[1];
+}
 
 /** "vm-1", "vm-1 and vm-2", "vm-1, vm-2 and 7 more". */
 export function someNames(names: readonly string[]): string {

@@ -209,8 +209,12 @@ function peerCopy(site: SiteParts, group: Group, nowMs: number): PeerCopyStatus 
   });
   switch (state.kind) {
     case 'disconnected': {
-      const seconds = ((nowMs - state.sinceMs) / 1000).toFixed(1);
-      return say(`no session with ${name} for ${seconds} s`);
+      const since = durationText(nowMs - state.sinceMs);
+      return say(
+        site.peer.connected
+          ? `${name} is connected, but has not followed for ${since}: it starts, or hangs`
+          : `${name} has not been connected for ${since}`,
+      );
     }
     case 'handshaking':
       return say(`comparing histories with ${name}`);

@@ -16,17 +16,20 @@ export interface WaitAdvice {
 
 export const waitReasons: Readonly<Record<WaitCode, WaitAdvice>> = {
   starting: {
-    clears: 'by itself when this site has recovered its log and read who is primary',
+    clears:
+      'by itself when this site has recovered its log, and enough of the others answer to tell ' +
+      'who is primary',
     command: undefined,
   },
   secondary: {
-    clears: 'by itself when the connection to the primary site is up; clients there are served',
+    clears:
+      'by itself when the primary is connected again; while that one runs, clients are served there',
     command: 'casemate status',
   },
   'peer-lost': {
     clears:
-      'by itself when the other site answers again; if that site is lost for good, ' +
-      'only a forced promotion goes on without it',
+      'by itself when the other site answers again, or the witness or etcd where there is one; ' +
+      'if none of them comes back, only a forced promotion goes on without them',
     command: 'casemate events --limit 20',
   },
   'swap-pending': {
@@ -59,10 +62,11 @@ export const waitReasons: Readonly<Record<WaitCode, WaitAdvice>> = {
   },
   damaged: {
     clears:
-      'when this copy is replaced from the other site: it lacks data that was acknowledged. ' +
-      'Clients are served at the other site if that one is whole; what that one still has in its ' +
-      'log is put back when this daemon is restarted while it is connected',
-    command: 'casemate switchover VOLUME',
+      'when this copy has got from the other site what it lacks: start that one, and if this ' +
+      'lasts, restart this daemon while both are connected. If the other copy is whole, clients ' +
+      'are served there meanwhile. If it is lost for good, a forced promotion goes on with what ' +
+      'is here',
+    command: 'casemate events --limit 20',
   },
   inconsistent: {
     clears: 'when this copy has been replaced as a whole; until then it is no image of the volume',

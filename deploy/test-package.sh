@@ -4,7 +4,7 @@
 #
 # deploy/test-package.sh [PACKAGE]
 #
-# Needs root, a Debian mirror, and the packages debootstrap, systemd-container, socat and qemu-utils. Takes about
+# Needs root, a Debian mirror, and the packages debootstrap, systemd-container and qemu-utils. Takes about
 # five minutes. Without PACKAGE it builds one. The mirror is $CASEMATE_MIRROR or deb.debian.org.
 set -eu
 
@@ -128,6 +128,31 @@ service_text_has() {
   inside "$1" systemctl show -p StatusText "$2" | grep -q "$3"
 }
 
+# The page of a daemon, and all that it refers to, as a browser on that machine gets them.
+page_is_whole() {
+  inside "$1" sh -c 'cd / && exec "$@"' sh /usr/lib/casemate/bin/node --input-type=module -e '
+    const page = new URL(process.argv[1]);
+    const get = async (url) => {
+      const answer = await fetch(url);
+      if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
+      return await answer.text();
+    };
+    const text = await get(page);
+    const parts = [...text.matchAll(/(?:src|href)="([^"#]+)"/g)].map(([, path]) => new URL(path, page));
+    if (!/<title>[^<]*Casemate/i.test(text) || parts.length < 2) throw new Error(text);
+    for (const part of parts) await get(part);
+  ' "$2"
+}
+
+# doctor MACHINE KIND SAID: it finds no error, and says this
+doctor_is_content() {
+  inside "$1" casemate doctor --config "/etc/casemate/$2.toml" >"$work/doctor" 2>&1 || [ $? -eq 5 ] || {
+    cat "$work/doctor" >&2
+    return 1
+  }
+  grep -q "$3" "$work/doctor"
+}
+
 main_pid() {
   inside "$1" systemctl show -p MainPID --value casemate.service
 }
@@ -182,6 +207,12 @@ listen = "127.0.0.1:29619"
 EOF
 
 say 'starting'
+wait_until 'the doctor finds no error at the witness' doctor_is_content one witness 'is not running'
+for machine in one two; do
+  inside "$machine" casemate doctor --config /etc/casemate/site.toml >"$work/doctor" &&
+    fail 'the doctor does not miss peer and witness'
+  expect 'the doctor misses the witness' grep -q '^ERROR .*lux-w' "$work/doctor"
+done
 expect 'the witness starts' inside one systemctl start casemate-witness.service
 for machine in one two; do
   # A test should not wait for half a minute until a daemon counts as hung.
@@ -198,6 +229,14 @@ wait_until 'and the witness' service_text_has one casemate-witness.service '2 of
 expect 'members of the group reach the socket' \
   test "$(stat -c '%A %G' "$work/one/run/casemate" 2>/dev/null || inside one stat -c '%A %G' /run/casemate)" = 'drwxr-x--- casemate'
 expect 'systemd rates it as OK' inside one sh -c "systemd-analyze security casemate.service | grep -q 'OK'"
+
+for machine in one two; do
+  wait_until "the doctor finds no error on $machine" doctor_is_content "$machine" site 'is running'
+done
+wait_until 'nor at the witness' doctor_is_content one witness 'is running'
+page_is_whole one http://127.0.0.1:29617/ || fail 'the page is not served on one'
+page_is_whole two http://127.0.0.1:29717/ || fail 'nor on two'
+say 'ok: the page is served'
 
 say 'breaking'
 pid=$(main_pid one)

@@ -113,7 +113,7 @@ function differsProblem(group: GroupHealthInput, input: HealthInput): HealthProb
   };
 }
 
-function witnessProblems({ witness, witnessDifference }: HealthInput): HealthProblem[] {
+function witnessProblems({ peer, witness, witnessDifference }: HealthInput): HealthProblem[] {
   const problems: HealthProblem[] = [];
   const warn = (code: ProblemCode, text: string): void => {
     problems.push({ code, severity: 'warning', group: undefined, text });
@@ -122,8 +122,10 @@ function witnessProblems({ witness, witnessDifference }: HealthInput): HealthPro
     const why = witness.problem === undefined ? '' : `: ${witness.problem}`;
     warn(
       'witness-disconnected',
-      `the witness, ${witness.name}, is not connected${why}; if the other site were lost now, I/O ` +
-        'would wait',
+      `the witness, ${witness.name}, is not connected${why}; ` +
+        (peer.connected
+          ? 'if the other site were lost now, I/O would wait'
+          : 'without it and the other site nothing can be decided: the return of either is enough'),
     );
   }
   if (witnessDifference !== undefined) {

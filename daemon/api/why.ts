@@ -15,7 +15,8 @@ export interface Explanation {
 function waitText(group: GroupStatus, nowMs: number): string {
   const { wait, heldRequests } = group;
   if (wait === undefined) return 'does not serve, and does not say why';
-  const held = heldRequests === 0 ? '' : ` (${heldRequests} requests wait)`;
+  const requests = heldRequests === 1 ? 'request waits' : 'requests wait';
+  const held = heldRequests === 0 ? '' : ` (${heldRequests} ${requests})`;
   const since = durationText(nowMs - wait.sinceMs);
   return `suspended for ${since}${held}: ${wait.text}; I/O resumes ${wait.clears}`;
 }
@@ -37,7 +38,7 @@ function servingText(group: GroupStatus, { site, peer, nowMs }: SiteStatus): str
   const last = group.lastOnBothSitesMs;
   const newest =
     last === undefined
-      ? 'no write is known to be on both sites'
+      ? 'when both sites were last the same is not known'
       : `the newest write on both sites was made ${durationText(nowMs - last)} ago`;
   return `served by ${by} alone${passed}: ${group.peer.text}; ${newest}`;
 }

@@ -19,7 +19,7 @@ export function evidenceText(evidence: EvidenceAnswer): string {
       'may be lost',
       evidence.peerMayHaveAcknowledgedMore
         ? 'YES: the other site may have acknowledged writes that are missing here'
-        : 'nothing that was acknowledged',
+        : 'nothing that was acknowledged, unless the other site was promoted by force meanwhile',
     ],
   ]);
   const warnings = evidence.warnings.map((warning) => `  ! ${warning}\n`).join('');

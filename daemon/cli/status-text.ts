@@ -5,6 +5,7 @@
 import type { GroupAnswer, StatusAnswer, WhyAnswer } from '../api/schemas.ts';
 import { formatSize } from '../config/sizes.ts';
 import { durationText } from '../duration-text.ts';
+import { adviceOn } from '../headline.ts';
 import {
   inSyncWord,
   logText,
@@ -85,8 +86,13 @@ export function statusText(status: StatusAnswer, why: WhyAnswer): string {
   const others = status.problems.filter(
     ({ text }) => !said.some((each) => each !== '' && text.includes(each)),
   );
-  if (others.length > 0) parts.push(others.map(({ text }) => `problem: ${text}\n`).join(''));
+  if (others.length > 0) parts.push(others.map(problemText).join(''));
   return parts.join('\n');
+}
+
+function problemText({ code, text }: StatusAnswer['problems'][number]): string {
+  const advice = adviceOn(code);
+  return `problem: ${text}\n${advice === undefined ? '' : `  to do: ${advice}\n`}`;
 }
 
 /** Who decides between the sites, if there is somebody. */

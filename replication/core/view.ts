@@ -77,12 +77,10 @@ function waitText(state: CoreState, code: WaitReason['code']): string {
     case 'secondary':
       return secondaryText(state);
     case 'peer-lost':
-      return (
-        'suspended: the peer stopped answering and is being taken out of the in-sync set; I/O ' +
-        (quorumWithoutPeer(state)
-          ? 'resumes by itself as soon as the register answers'
-          : 'resumes by itself when the peer is back, or after `casemate promote --force`')
-      );
+      return quorumWithoutPeer(state)
+        ? 'the other site stopped answering and is being taken out of the in-sync set, once the ' +
+            'register agrees'
+        : 'the other site stopped answering, and without it nothing can be decided';
     case 'swap-pending':
       return (
         `waiting for the register to decide the ${state.swap?.name ?? 'swap'} of this site; it is ` +
@@ -106,7 +104,7 @@ function waitText(state: CoreState, code: WaitReason['code']): string {
     case 'split':
       return (
         'split: the other site was promoted by force or has another history, and this site may ' +
-        'have answered writes that are missing there; `casemate resolve` has to drop one side'
+        'have answered writes that are missing there'
       );
     case 'resolving':
       return (
@@ -114,10 +112,7 @@ function waitText(state: CoreState, code: WaitReason['code']): string {
         'of the other side; that goes on by itself whenever both sites are connected'
       );
     case 'damaged':
-      return (
-        'damaged: records that this site had acknowledged are missing or differ; it serves again ' +
-        'after it got them from the peer, or after `casemate promote --force`'
-      );
+      return 'damaged: records that this site had acknowledged are missing or differ';
     case 'inconsistent':
       return 'inconsistent: a resync of this copy was not finished; it serves when one is complete';
     case 'log-failed':
@@ -147,8 +142,8 @@ function startingText(state: CoreState): string {
   }
   if (state.config.inSync.length > 1 && !quorumWithoutPeer(state)) {
     return (
-      'this site was primary and waits for its peer, without which nothing can be decided; it ' +
-      'goes on by itself when the peer is back, or after `casemate promote --force`'
+      'this site was primary and waits for the other one, without which nothing can be decided; ' +
+      'if that is lost for good: `casemate promote --force`'
     );
   }
   return `this site was primary and waits up to ${state.times.connectMs} ms for its peer`;
@@ -166,8 +161,8 @@ function secondaryText(state: CoreState): string {
   return quorumWithoutPeer(state)
     ? 'the primary is not connected; this site takes over once it has been silent for ' +
         `${state.config?.graceMs ?? state.times.graceMs} ms and the register agrees`
-    : 'the primary is not connected, and without it this site can not tell a dead peer from a ' +
-        'cut cable; it goes on when the primary is back, or after `casemate promote --force`';
+    : 'the primary is not connected, and nobody is there to tell whether it is dead or only cut ' +
+        'off; if it is lost for good: `casemate promote --force`';
 }
 
 function peerState(state: CoreState): PeerState {

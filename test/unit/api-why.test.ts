@@ -40,7 +40,7 @@ t.test('a group that serves alone says how old the other copy is', async (t) => 
   );
   t.match(
     await textOf(groupStatus('vm', { ...alone, lastOnBothSitesMs: undefined })),
-    'no write is known to be on both sites',
+    'when both sites were last the same is not known',
   );
 });
 

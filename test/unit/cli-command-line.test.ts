@@ -161,6 +161,7 @@ t.test('the status of a suspended volume says why and is exit code 4', async (t)
   t.match(out, 'peer-lost');
   t.match(out, 'vm: suspended for 4.1 s (3 requests wait): peer lux-2 unreachable; I/O resumes by');
   t.match(out, '\n  safe to run: casemate volume show vm\n');
+  t.match(out, /\nproblem: the other site, lux-2, is not connected.*\n {2}to do: Look whether/);
   t.notMatch(out, 'db: ', 'what is well takes one line');
 });
 
