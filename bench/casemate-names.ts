@@ -3,3 +3,5 @@
 export const casemateName = 'Casemate';
 /** The same export over TCP instead of a Unix socket. */
 export const casemateTcpName = 'Casemate, clients over TCP';
+/** A pair whose sites talk TLS. */
+export const casemateTlsName = 'Casemate, TLS between the sites';

@@ -5,6 +5,7 @@
  */
 import type { GroupStatus } from '../daemon/site-status.ts';
 import { type Cables, makeCabled } from '../test/support/cabled-pair.ts';
+import { tlsFiles, tlsLines } from '../test/support/certificates.ts';
 import { freePorts, TestPair, type TestSite } from '../test/support/pair.ts';
 import { pollUntil } from '../test/support/poll.ts';
 import { differenceAtRest, isStaging } from '../test/support/same-data.ts';
@@ -37,6 +38,8 @@ export interface CasemateOptions {
   readonly throughProxy?: boolean;
   /** With a witness, and a cable that can be cut in each of the three connections. */
   readonly throughCables?: boolean;
+  /** Certificates of this authority are used between the sites, and offered to clients. */
+  readonly tlsFrom?: string;
   /** Longest pause before a peer that came and went is waited for again. */
   readonly rejoinBackoffMsMax?: number;
 }
@@ -181,7 +184,8 @@ export class CasematePair {
 
 type Tables = Readonly<Record<string, readonly string[]>>;
 
-function tablesOf({ logBytes, checkpoint, rejoinBackoffMsMax }: CasemateOptions): Tables {
+function tablesOf(options: CasemateOptions): Tables {
+  const { logBytes, checkpoint, rejoinBackoffMsMax, tlsFrom } = options;
   const log = [
     `sizeBytes = ${logBytes}`,
     `segmentBytes = ${Math.max(16 * mebibyte, Math.min(64 * mebibyte, logBytes / 16))}`,
@@ -193,15 +197,22 @@ function tablesOf({ logBytes, checkpoint, rejoinBackoffMsMax }: CasemateOptions)
     log.push(`checkpointBytes = ${checkpoint.everyBytes}`);
   }
   const volumes = [`memoryBytesMax = ${memoryLimitBytes}`];
-  if (rejoinBackoffMsMax === undefined) return { log, volumes };
-  return { log, volumes, replication: [`rejoinBackoffMsMax = ${rejoinBackoffMsMax}`] };
+  const more = {
+    ...(tlsFrom === undefined ? {} : { nbd: ['tls = "offered"'] }),
+    ...(rejoinBackoffMsMax === undefined
+      ? {}
+      : { replication: [`rejoinBackoffMsMax = ${rejoinBackoffMsMax}`] }),
+  };
+  return { log, volumes, ...more };
 }
 
 async function pairOf(
-  { directory, witness, throughProxy }: CasemateOptions,
+  { directory, witness, throughProxy, tlsFrom }: CasemateOptions,
   tables: Tables,
 ): Promise<{ pair: TestPair; proxy?: DelayProxy }> {
-  const options = { directory, tables, witness: witness === true };
+  const tls =
+    tlsFrom === undefined ? {} : { tls: (name: string) => tlsLines(tlsFiles(tlsFrom, name)) };
+  const options = { directory, tables, witness: witness === true, ...tls };
   const [viaA, viaB] = throughProxy === true ? await freePorts(2) : [];
   if (viaA === undefined || viaB === undefined) return { pair: await TestPair.make(options) };
   const pair = await TestPair.make({ ...options, via: { a: viaA, b: viaB } });

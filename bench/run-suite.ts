@@ -11,6 +11,7 @@ import { measureRestart } from './scenarios/restart.ts';
 import { measureResync } from './scenarios/resync.ts';
 import { measureSoak } from './scenarios/soak.ts';
 import { measureTakeover } from './scenarios/takeover.ts';
+import { measureTls } from './scenarios/tls.ts';
 import { measureVolumeSize } from './scenarios/volume-size.ts';
 import type { Session } from './session.ts';
 import type { Settings } from './settings.ts';
@@ -32,6 +33,7 @@ const profileRows = 25;
 const sharedScenarios = { volumes: measureManyVolumes, memory: measureMemory } as const;
 const ownScenarios = {
   distance: measureDistance,
+  tls: measureTls,
   restart: measureRestart,
   resync: measureResync,
   'catch-up': measureCatchUp,
@@ -49,6 +51,7 @@ const notQuick = [
   'volume-size',
   'catch-up',
   'takeover',
+  'tls',
   ...jobs.flatMap((job) => (job.onlyForSweep ? [job.name] : [])),
 ];
 

@@ -40,6 +40,9 @@ export const distanceJobs = distanceLoads.map(({ load, name }) => ({
   points: distancesMs.map((x) => ({ job: distanceJob(name, x), x })),
 }));
 
+/** The same loads at a pair with TLS and at one without. */
+export const tlsJob = (name: string): string => `tls-${name}`;
+
 /** Everything above, for tables. */
 export const scenarioJobs: readonly { readonly name: string; readonly title: string }[] = [
   ...volumeJobs.map(({ job, x }) => ({
@@ -48,6 +51,7 @@ export const scenarioJobs: readonly { readonly name: string; readonly title: str
   })),
   { name: oneVolumeJob, title: '1 volume, 4 KiB random write QD64' },
   { name: resyncJob, title: '4 KiB random write QD8 while the peer catches up' },
+  ...distanceLoads.map(({ load, name }) => ({ name: tlsJob(name), title: `${load}, TLS or not` })),
   ...distanceJobs.flatMap(({ load, points }) =>
     points.map(({ job, x }) => ({ name: job, title: `${load}, ${x} ms between the sites` })),
   ),

@@ -103,6 +103,7 @@ export function evidence(volume: string): PromotionEvidence {
 export class SampleSite implements SiteControl {
   groups: GroupStatus[];
   peerConnected = true;
+  problems: SiteStatus['problems'] = [];
   /** What was asked for, in order. */
   readonly asked: unknown[] = [];
   /** Thrown by the next action. */
@@ -140,7 +141,7 @@ export class SampleSite implements SiteControl {
         recovery: 'the log was closed in order',
       },
       groups: this.groups,
-      problems: [],
+      problems: this.problems,
     };
   }
 

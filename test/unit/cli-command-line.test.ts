@@ -155,6 +155,8 @@ t.test('the status of a site that is well is short', async (t) => {
 t.test('the status of a suspended volume says why and is exit code 4', async (t) => {
   const { casemate, site } = await setUp(t, [groupStatus('db'), suspendedGroup('vm')]);
   site.peerConnected = false;
+  const text = 'the other site, lux-2, is not connected';
+  site.problems = [{ code: 'peer-disconnected', text }];
   const { code, out } = await casemate('status');
   t.equal(code, 4);
   t.match(out, 'NOT CONNECTED for 1 min 40 s: connection refused');
