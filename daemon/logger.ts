@@ -10,6 +10,8 @@ export type { Logger } from 'pino';
 
 export type LogLevel = Level | 'silent';
 
+const unwrittenBytesMax = 1024 * 1024;
+
 /** The children of each site's logger, which keep levels of their own. */
 const children = new WeakMap<Logger, Logger[]>();
 
@@ -30,10 +32,20 @@ export function createLogger({ level, site, destination }: LoggerOptions): Logge
     formatters: { level: (label: string) => ({ level: label }) },
     onChild: (child: Logger) => components.push(child),
   };
-  // Written synchronously: the last line before the process ends is the one that is wanted most.
-  const logger = pino(settings, destination ?? pino.destination({ fd: 1, sync: true }));
+  const logger = pino(settings, destination ?? standardOutput());
   children.set(logger, components);
   return logger;
+}
+
+/**
+ * Written synchronously: the last line before the process ends is the one that is wanted most.
+ * What can't be written (the disk of a log file is full, nobody reads a pipe) is kept up to a limit
+ * and written later, then lost: no reason to stop serving.
+ */
+function standardOutput(): DestinationStream {
+  const output = pino.destination({ fd: 1, sync: true, maxLength: unwrittenBytesMax });
+  output.on('error', () => undefined);
+  return output;
 }
 
 /** Changes the least severe line that a logger made here, and its components, write. */
