@@ -16,8 +16,8 @@ import { type FileResult, readResult } from './tap-output.ts';
 const outputDirectory = fileURLToPath(new URL('..', import.meta.url));
 const repositoryDirectory = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Fault tests take minutes; any other file that takes two hangs. */
-const timeoutSeconds = { faults: 420, others: 120 };
+/** Fault tests take minutes; any other file that takes three hangs. */
+const timeoutSeconds = { faults: 420, others: 180 };
 /** tap reports what was under way at the limit; a file that cannot even do that is killed. */
 const killAfterMs = 20_000;
 const outputBytesMax = 32 * 1024 * 1024;
