@@ -52,6 +52,7 @@ export class SimulatedDisk implements Disk {
   readonly #held = new Set<DiskOperation>();
   #changeId = 0;
   #dead = false;
+  #observed = false;
   #scheduled = false;
 
   constructor(options: SimulatedDiskOptions) {
@@ -151,6 +152,16 @@ export class SimulatedDisk implements Disk {
     return found;
   }
 
+  /** Whatever is read in it is in the page cache, and no dice are thrown: nothing changes by it. */
+  observe<Result>(look: () => Result): Result {
+    this.#observed = true;
+    try {
+      return look();
+    } finally {
+      this.#observed = false;
+    }
+  }
+
   has(path: string): boolean {
     return this.#entries.has(path);
   }
@@ -243,6 +254,7 @@ export class SimulatedDisk implements Disk {
 
   /** A read need not wait now: a dice throw, and never on a dead disk. */
   isCached(): boolean {
+    if (this.#observed) return !this.#dead;
     return !this.#dead && !this.#random.chance(this.#options.coldReadProbability ?? 0.2);
   }
 

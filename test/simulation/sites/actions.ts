@@ -4,11 +4,13 @@ import { type Action, actionText } from './plan.ts';
 import { doneBytesOf, isAt } from './resync-watch.ts';
 import { otherSite, type SiteName } from './simulated-config.ts';
 import type { SimulatedMachine } from './simulated-machine.ts';
+import { changeVolumes } from './volume-actions.ts';
 import type { World } from './world.ts';
 
 /** True if it could be done: of what happens to a process that is not there, nothing does. */
 export function carryOut(world: World, action: Action): boolean {
   if (action.kind === 'request') {
+    if (world.volumes.state(action.request.volume) !== 'there') return false;
     return world.clients.send(world.machine(action.site), action.request) !== undefined;
   }
   const done = isBetween(action)
@@ -20,11 +22,12 @@ export function carryOut(world: World, action: Action): boolean {
   return done;
 }
 
-type NetworkAction = Extract<Action, { kind: 'cut' | 'reset' | 'delay' }>;
+type NetworkAction = Extract<Action, { kind: 'cut' | 'reset' | 'delay' | 'flip' }>;
 type WitnessAction = Extract<Action, { kind: 'witness-down' }>;
 
 function isBetween(action: Action): action is NetworkAction {
-  return action.kind === 'cut' || action.kind === 'reset' || action.kind === 'delay';
+  const { kind } = action;
+  return kind === 'cut' || kind === 'reset' || kind === 'delay' || kind === 'flip';
 }
 
 function disturbNetwork({ network, time }: World, action: NetworkAction): boolean {
@@ -40,6 +43,9 @@ function disturbNetwork({ network, time }: World, action: NetworkAction): boolea
       return true;
     case 'reset':
       return network.reset(site, other) > 0;
+    case 'flip':
+      network.flip(site, other);
+      return true;
     case 'delay': {
       const { delayMs } = action;
       network.setDelay(site, other, delayMs);
@@ -84,7 +90,8 @@ function disturb(
       time.after(action.forMs, () => machine.start());
       return true;
     case 'replace-disk':
-      if (!machine.running || isOnlyCopy(machine)) return false;
+      if (!machine.running || isOnlyCopy(machine) || checks.anyRot) return false;
+      checks.lostStores.add(machine.site?.store.storeId ?? '');
       machine.crash('power');
       machine.loseDisk();
       world.clients.disconnect(site);
@@ -130,6 +137,7 @@ function disturb(
       return true;
     case 'disk-error': {
       const { operation, nth } = action;
+      checks.badDisks.add(site);
       machine.disk.inject({ operation, code: 'EIO', nth, pathContains: '' });
       return true;
     }
@@ -145,7 +153,8 @@ function disturb(
       time.after(action.forMs, () => machine.databases.setFull(false));
       return true;
     case 'rot':
-      if (action.what === 'log') {
+      if (action.what !== 'log') checks.badDisks.add(site);
+      else {
         checks.rotten = true;
         // The last frame of the only copy looks like a torn tail then: nobody can prove otherwise.
         if (isOnlyCopy(machine)) checks.forced = true;
@@ -154,6 +163,10 @@ function disturb(
     case 'drift':
       machine.clockRate = action.rate;
       return true;
+    case 'create-volume':
+    case 'resize-volume':
+    case 'remove-volume':
+      return changeVolumes(world, machine.site, action);
     case 'switchover':
       return switchOver(world, machine.site);
     case 'force':
@@ -230,6 +243,7 @@ function force(world: World, site: Site | undefined): boolean {
   const volume = site === undefined ? undefined : world.random.pick(world.plan.volumes);
   if (site === undefined || volume === undefined || !exists(site, volume.name)) return false;
   world.checks.forced = true;
+  world.volumes.doubtAll(world.volumes.names.filter((name) => !isOfPlan(world, name)));
   site
     .promotionEvidence(volume.name)
     .then(({ confirmation }) => site.forcePromote(volume.name, confirmation))
@@ -240,6 +254,10 @@ function force(world: World, site: Site | undefined): boolean {
       },
     );
   return true;
+}
+
+function isOfPlan({ plan }: World, volume: string): boolean {
+  return plan.volumes.some(({ name }) => name === volume);
 }
 
 function exists(site: Site, name: string): boolean {

@@ -59,24 +59,36 @@ export async function awaitConvergence(
 
 /** Reads everything at both sites, and compares what their data files hold. */
 export async function finalReads(world: World): Promise<void> {
-  for (const { name, sectors } of world.plan.volumes) {
-    for (const machine of world.machines.values()) {
-      for (let sector = 0; sector < sectors; sector += 64) {
-        const request = { kind: 'read', volume: name, sector, sectors: 64 } as const;
-        if (world.clients.send(machine, request) === undefined) {
-          throw new Violation('liveness', `${machine.name} takes no reads of ${name}`);
-        }
-      }
-    }
+  for (const name of presentVolumes(world)) {
+    if (world.volumes.state(name) !== 'there') world.clients.forget(name);
+    for (const machine of world.machines.values()) readAll(world, machine, name);
     const answered = await world.until(() => world.clients.waiting.size === 0, 10_000);
     if (!answered) throw new Violation('liveness', `reads of ${name} are not answered`);
     await compareFiles(world, name);
   }
 }
 
+function readAll(world: World, machine: SimulatedMachine, name: string): void {
+  const sectors = (machine.site?.groups.find(name)?.sizeBytes ?? 0) / 512;
+  for (let sector = 0; sector < Math.max(1, sectors); sector += 64) {
+    const request = { kind: 'read', volume: name, sector, sectors: 64 } as const;
+    if (world.clients.send(machine, request) === undefined) {
+      throw new Violation('liveness', `${machine.name} takes no reads of ${name}`);
+    }
+  }
+}
+
+/** Volumes that there have to be, and those that are at either site. */
+function presentVolumes(world: World): string[] {
+  const found = machinesOf(world).flatMap(({ site }) => [...(site?.groups.volumes() ?? [])]);
+  const there = world.volumes.names.filter((name) => world.volumes.state(name) === 'there');
+  return [...new Set([...there, ...found.map(({ volume }) => volume.name)])];
+}
+
 async function compareFiles(world: World, name: string): Promise<void> {
   const [one, other] = await contentsAtRest(world, name);
   if (one === undefined || other === undefined) return;
+  if (one.length !== other.length) throw new Violation('I11', `${name} has two sizes`);
   for (let start = 0; start < one.length; start += 512) {
     if (one.subarray(start, start + 512).equals(other.subarray(start, start + 512))) continue;
     if (world.clients.isDoubtful(name, start / 512)) continue;
@@ -127,7 +139,8 @@ function isConverged(world: World): boolean {
   const machines = machinesOf(world);
   if (machines.some(({ site, stopping }) => site === undefined || stopping)) return false;
   if (world.clients.waiting.size > 0) return false;
-  return world.plan.volumes.every(({ name }) => {
+  return presentVolumes(world).every((name) => {
+    if (world.volumes.state(name) === 'gone' && !world.checks.forced) return false;
     const groups = machines.map((machine) => groupOf(machine, name));
     const [one, other] = groups;
     if (one === undefined || other === undefined) return false;
@@ -152,12 +165,15 @@ function isSame(one: Group, other: Group): boolean {
 
 /** Why the copies can't be brought together, in the sites' own words, if a fault explains it. */
 function excuseOf(world: World): string | undefined {
-  const { rotten, forced, blockLost } = world.checks;
+  const { rotten, forced, blockLost, lostStores } = world.checks;
   for (const machine of machinesOf(world)) {
     const { site, startProblem } = machine;
     if (rotten && site === undefined && startProblem !== undefined) return 'log-unreadable';
     for (const group of site?.groups.all ?? []) {
-      const { waitReason, peer } = group.view;
+      const { waitReason, peer, config } = group.view;
+      // What a life that lost its disk had won, and could tell nobody.
+      if (config?.inSync.every((store) => lostStores.has(store))) return 'only-copy-replaced';
+      if (config?.acceptors.every((store) => lostStores.has(store))) return 'voters-replaced';
       if (rotten && waitReason?.code === 'damaged') return 'damaged';
       if (blockLost && peer.kind === 'resyncing') return 'block-lost';
       if (forced && waitReason?.code === 'split') return 'split';

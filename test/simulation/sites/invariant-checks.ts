@@ -6,6 +6,7 @@
 import type { Group } from '../../../daemon/volume/group.ts';
 import type { GroupConfig } from '../../../replication/core/config.ts';
 import type { SimulatedMachine } from './simulated-machine.ts';
+import { StallCheck } from './stall-check.ts';
 import { Violation } from './violation.ts';
 
 interface SeenGroup {
@@ -16,6 +17,8 @@ interface SeenGroup {
   readonly configs: Map<number, GroupConfig>;
   /** What a store has claimed to be durable in its log. */
   readonly durable: Map<string, number>;
+  /** The furthest commit point that any site has known. */
+  newestCommit: number;
 }
 
 export class InvariantChecks {
@@ -29,12 +32,22 @@ export class InvariantChecks {
   readonly rottenBlocks = new Map<string, string>();
   /** Such a block was of the only copy. */
   blockLost = false;
+  /** Machines whose data files can be bad: rot, or errors. */
+  readonly badDisks = new Set<string>();
+  /** Stores of disks that were replaced. */
+  readonly lostStores = new Set<string>();
   readonly #groups = new Map<string, SeenGroup>();
   readonly #lives = new Map<string, number>();
+  readonly #stalls = new StallCheck();
   #steps = 0;
 
+  /** Bits have rotted somewhere: what one site lost, the other may not have. */
+  get anyRot(): boolean {
+    return this.rotten || this.rottenBlocks.size > 0;
+  }
+
   /** Throws a Violation. */
-  look(machines: readonly SimulatedMachine[]): void {
+  look(machines: readonly SimulatedMachine[], nowMs: number): void {
     this.#steps += 1;
     const serving = new Map<string, string>();
     for (const machine of machines) {
@@ -45,6 +58,7 @@ export class InvariantChecks {
       for (const group of site.groups.all) {
         const seen = this.#seen(group.groupId);
         this.#lookAt(machine, group, seen, fresh);
+        this.#stalls.look(machine, group, nowMs);
         if (!machine.awake || !group.mayRead()) continue;
         const other = serving.get(group.groupId);
         if (other !== undefined && !this.forced) {
@@ -69,11 +83,14 @@ export class InvariantChecks {
       throw new Violation('I1', text);
     }
     seen.durable.set(storeId, view.durable);
-    // A stage takes the place of the data files as a whole, just before the core hears of it (R26).
-    const settled = view.peer.kind !== 'resyncing';
-    if (!settled) this.resynced = true;
-    const committed = Math.max(view.commit, group.counters.checkpoint.sequence);
-    if (settled && group.volumes.appliedThrough > committed) {
+    if (view.peer.kind === 'resyncing') this.resynced = true;
+    // A stage takes the place of the data files as a whole, just before the core hears of it (R26):
+    // there the one who commits is asked.
+    const isStaged = view.peer.kind === 'resyncing' && !view.reigning;
+    const known = Math.max(view.commit, group.counters.checkpoint.sequence);
+    seen.newestCommit = Math.max(seen.newestCommit, known);
+    const committed = isStaged && !this.forced ? seen.newestCommit : known;
+    if (!(isStaged && this.forced) && group.volumes.appliedThrough > committed) {
       throw new Violation('I3', `${where} has applied what is not committed`);
     }
     if (site.failure !== undefined && (group.mayRead() || view.takesWrites)) {
@@ -133,7 +150,13 @@ export class InvariantChecks {
   #seen(groupId: string): SeenGroup {
     let seen = this.#groups.get(groupId);
     if (seen === undefined) {
-      seen = { committed: new Map(), named: new Map(), configs: new Map(), durable: new Map() };
+      seen = {
+        committed: new Map(),
+        named: new Map(),
+        configs: new Map(),
+        durable: new Map(),
+        newestCommit: 0,
+      };
       this.#groups.set(groupId, seen);
     }
     return seen;

@@ -3,7 +3,7 @@
  * failing one can be cut down to what it takes. Which kinds of faults a seed has, and how often, is
  * drawn first: rare combinations come up more often than if all seeds had a bit of everything.
  */
-import type { SeededRandom } from '../seeded-random.ts';
+import { SeededRandom } from '../seeded-random.ts';
 import type { ResyncMoment } from './resync-watch.ts';
 import type { ClientRequest } from './simulated-clients.ts';
 import { type MachineName, otherSite, type SiteName, siteNames } from './simulated-config.ts';
@@ -36,7 +36,7 @@ export type Action =
   | (Timed & { readonly kind: 'pause'; readonly forMs: number })
   /** What the machine sends to the other does not arrive; `both`: nor what comes back. */
   | (Between & { readonly kind: 'cut'; readonly both: boolean; readonly forMs: number })
-  | (Between & { readonly kind: 'reset' })
+  | (Between & { readonly kind: 'reset' | 'flip' })
   | (Between & { readonly kind: 'delay'; readonly delayMs: number; readonly forMs: number })
   | {
       readonly atMs: number;
@@ -60,6 +60,20 @@ export type Action =
       readonly place: number;
     })
   | (Timed & { readonly kind: 'drift'; readonly rate: number })
+  | (Timed & {
+      readonly kind: 'create-volume';
+      readonly volume: string;
+      readonly sectors: number;
+      /** The volume's, in whose group it is to be; undefined: in one of its own. */
+      readonly group: string | undefined;
+      readonly onPeerLoss: 'suspend' | 'preferred';
+    })
+  | (Timed & {
+      readonly kind: 'resize-volume';
+      readonly volume: string;
+      readonly moreSectors: number;
+    })
+  | (Timed & { readonly kind: 'remove-volume'; readonly volume: string })
   | (Timed & { readonly kind: 'switchover' })
   | (Timed & { readonly kind: 'force' })
   | (Timed & { readonly kind: 'clients-leave' });
@@ -86,10 +100,17 @@ export interface Plan {
   readonly actions: readonly Action[];
 }
 
-/** Others are told by scenarios only: what a replaced disk may have held alone is lost. */
+/** The other kinds are told by scenarios only, or drawn apart (`makeLaterActions`). */
 type FaultKind = Exclude<
   ActionKind,
-  'request' | 'replace-disk' | 'power-loss-when' | 'reset-as-it-grows'
+  | 'request'
+  | 'replace-disk'
+  | 'power-loss-when'
+  | 'reset-as-it-grows'
+  | 'flip'
+  | 'create-volume'
+  | 'resize-volume'
+  | 'remove-volume'
 >;
 
 /** How often a seed has the kind at all, and how many it has then at most. */
@@ -114,7 +135,8 @@ const faultShares: Readonly<Record<FaultKind, { readonly share: number; readonly
     'witness-down': { share: 0.3, most: 3 },
   };
 
-export function makePlan(seed: number, random: SeededRandom): Plan {
+export function makePlan(seed: number): Plan {
+  const random = new SeededRandom(seed);
   const durationMs = 1000 + random.below(6000);
   const witness = random.chance(0.6);
   const volumes = makeVolumes(random);
@@ -138,6 +160,10 @@ export function makePlan(seed: number, random: SeededRandom): Plan {
       actions.push(makeFault(kind, timed, witness, random));
     }
   }
+  // From numbers of their own, so that all else of a seed is what it was without them.
+  const scene = { volumes, durationMs, witness };
+  actions.push(...makeVolumeActions(scene, new SeededRandom(seed + 2 ** 32)));
+  actions.push(...makeWearActions(scene, new SeededRandom(seed + 2 ** 33)));
   return {
     seed,
     volumes,
@@ -169,7 +195,7 @@ function makeVolumes(random: SeededRandom): Volume[] {
 
 function makeRequest(
   random: SeededRandom,
-  volumes: readonly Volume[],
+  volumes: readonly Pick<Volume, 'name' | 'sectors'>[],
   readShare: number,
 ): ClientRequest {
   const { name, sectors } = random.pick(volumes);
@@ -184,6 +210,61 @@ function makeRequest(
   const sector = hot ? random.below(Math.min(24, sectors)) : random.below(sectors);
   const length = random.pick([1, 1, 4, 8, 8, 8, 16, 64]);
   return { kind, volume: name, sector, sectors: length };
+}
+
+interface Scene {
+  readonly volumes: readonly Volume[];
+  readonly durationMs: number;
+  readonly witness: boolean;
+}
+
+/** Few names, so that they are used again. */
+const laterVolumes = ['later-1', 'later-2'];
+
+/** Volumes that come, grow and go, and what clients do with them. */
+function makeVolumeActions({ volumes, durationMs }: Scene, random: SeededRandom): Action[] {
+  if (!random.chance(0.25)) return [];
+  const actions: Action[] = [];
+  const timed = (): Timed => ({ atMs: random.below(durationMs), site: random.pick(siteNames) });
+  for (let count = 1 + random.below(4); count > 0; count -= 1) {
+    actions.push({
+      ...timed(),
+      kind: 'create-volume',
+      volume: random.pick(laterVolumes),
+      sectors: 8 * (2 + random.below(12)),
+      group: random.chance(0.6) ? random.pick(volumes).name : undefined,
+      onPeerLoss: random.pick(['suspend', 'preferred'] as const),
+    });
+  }
+  for (let count = random.below(4); count > 0; count -= 1) {
+    const volume = random.pick([...laterVolumes, ...volumes.map(({ name }) => name)]);
+    actions.push({ ...timed(), kind: 'resize-volume', volume, moreSectors: 1 + random.below(40) });
+  }
+  for (let count = random.below(4); count > 0; count -= 1) {
+    actions.push({ ...timed(), kind: 'remove-volume', volume: random.pick(laterVolumes) });
+  }
+  const later = laterVolumes.map((name) => ({ name, sectors: 160 }));
+  for (let count = random.below(60); count > 0; count -= 1) {
+    actions.push({ ...timed(), kind: 'request', request: makeRequest(random, later, 0.5) });
+  }
+  return actions;
+}
+
+/** Disks that are replaced by empty ones, and bits that turn over between the machines. */
+function makeWearActions({ durationMs, witness }: Scene, random: SeededRandom): Action[] {
+  const actions: Action[] = [];
+  const timed = (): Timed => ({ atMs: random.below(durationMs), site: random.pick(siteNames) });
+  if (random.chance(0.08)) {
+    for (let count = 1 + random.below(2); count > 0; count -= 1) {
+      actions.push({ ...timed(), kind: 'replace-disk', forMs: 50 + random.below(1500) });
+    }
+  }
+  if (random.chance(0.15)) {
+    for (let count = 1 + random.below(6); count > 0; count -= 1) {
+      actions.push({ ...between(timed(), witness, random), kind: 'flip' });
+    }
+  }
+  return actions;
 }
 
 /** Between the sites, or between one of them and the witness, in either direction. */

@@ -1,5 +1,4 @@
 /** Runs seeds, counts what they did, and cuts a failing one down to what it takes. */
-import { SeededRandom } from '../seeded-random.ts';
 import { type Action, type ActionKind, actionText, makePlan, type Plan } from './plan.ts';
 import { type RunResult, SiteWorld } from './site-world.ts';
 
@@ -12,6 +11,7 @@ export interface Tally {
   answered: number;
   /** Seeds with a resync. */
   resynced: number;
+  compared: number;
   splitsEnded: number;
   simulatedMs: number;
   readonly faults: Map<ActionKind, number>;
@@ -24,6 +24,7 @@ export function newTally(): Tally {
     events: 0,
     answered: 0,
     resynced: 0,
+    compared: 0,
     splitsEnded: 0,
     simulatedMs: 0,
     faults: new Map(),
@@ -36,6 +37,7 @@ export function addToTally(tally: Tally, result: RunResult): void {
   tally.events += result.events;
   tally.answered += result.answered;
   tally.resynced += result.resynced ? 1 : 0;
+  tally.compared += result.compared;
   tally.splitsEnded += result.splitsEnded;
   tally.simulatedMs += result.simulatedMs;
   for (const [kind, count] of result.faults) {
@@ -50,7 +52,8 @@ export function tallyText(tally: Tally): string {
     [...counts].map(([name, count]) => `${name} ${count}`).join(', ');
   return [
     `${tally.seeds} seeds, ${tally.events} events, ${tally.answered} answers, ` +
-      `${tally.resynced} with a resync, ${tally.splitsEnded} splits ended, ` +
+      `${tally.compared} blocks compared, ${tally.resynced} with a resync, ` +
+      `${tally.splitsEnded} splits ended, ` +
       `${Math.round(tally.simulatedMs / 1000)} simulated seconds`,
     `what happened: ${listed(tally.faults)}`,
     ...(tally.excuses.size === 0 ? [] : [`could not be in sync: ${listed(tally.excuses)}`]),
@@ -58,7 +61,7 @@ export function tallyText(tally: Tally): string {
 }
 
 export function planOf(seed: number): Plan {
-  return makePlan(seed, new SeededRandom(seed));
+  return makePlan(seed);
 }
 
 export function runPlan(plan: Plan): Promise<RunResult> {

@@ -71,6 +71,7 @@ export class SimulatedClients {
       payload: asked.kind === 'write' ? this.#payload(operation.value, lengthBytes) : [],
       receivedAtMs: life.clock.nowMs(),
       sentAtMs: this.#nowMs(),
+      volume: asked.volume,
       machineName: machine.name,
       done: (error) => {
         if (life.alive) this.#done(request, operation, asked.volume, error);
@@ -88,6 +89,20 @@ export class SimulatedClients {
       request.connected = false;
       this.waiting.delete(request);
     }
+  }
+
+  /** Clients of a volume leave it, as they have to before it is removed. */
+  leaveVolume(volume: string): void {
+    for (const request of this.waiting) {
+      if (request.volume !== volume) continue;
+      request.connected = false;
+      this.waiting.delete(request);
+    }
+  }
+
+  /** The volume is another one from now on, or none. */
+  forget(volume: string): void {
+    this.#histories.delete(volume);
   }
 
   /** What is there can be anything from now on, and nobody can know. */
@@ -168,6 +183,7 @@ interface RequestOptions {
   readonly payload: readonly Buffer[];
   readonly receivedAtMs: number;
   readonly sentAtMs: number;
+  readonly volume: string;
   readonly machineName: string;
   readonly done: (error: BlockError) => void;
 }
@@ -183,6 +199,7 @@ export class Request implements BlockRequest {
   connected = true;
   readonly receivedAtMs: number;
   readonly sentAtMs: number;
+  readonly volume: string;
   readonly machineName: string;
   readonly #done: (error: BlockError) => void;
 
@@ -193,6 +210,7 @@ export class Request implements BlockRequest {
     this.payload = options.payload;
     this.receivedAtMs = options.receivedAtMs;
     this.sentAtMs = options.sentAtMs;
+    this.volume = options.volume;
     this.machineName = options.machineName;
     this.#done = options.done;
     this.target = Buffer.alloc(options.command === 'read' ? options.lengthBytes : 0, 0xaa);

@@ -24,6 +24,8 @@ interface Direction {
   jitterMs: number;
   blocked: boolean;
   waiting: (() => void)[];
+  /** In so many of the next packets one bit arrives turned over. */
+  flips: number;
 }
 
 interface Endpoint {
@@ -59,7 +61,7 @@ export class SimulatedNetwork {
     const key = `${from}>${to}`;
     let direction = this.#directions.get(key);
     if (direction === undefined) {
-      direction = { ...usualDelay, blocked: false, waiting: [] };
+      direction = { ...usualDelay, blocked: false, waiting: [], flips: 0 };
       this.#directions.set(key, direction);
     }
     return direction;
@@ -69,6 +71,22 @@ export class SimulatedNetwork {
   setDelay(from: string, to: string, delayMs: number | undefined): void {
     const delay = delayMs === undefined ? usualDelay : { delayMs, jitterMs: delayMs / 2 };
     Object.assign(this.direction(from, to), delay);
+  }
+
+  /** A bit of the next packet is turned over, and TCP's checksum does not tell. */
+  flip(from: string, to: string): void {
+    this.direction(from, to).flips += 1;
+  }
+
+  /** The packet as it will arrive. */
+  carried(from: string, to: string, bytes: Buffer): Buffer {
+    const direction = this.direction(from, to);
+    if (direction.flips === 0) return bytes;
+    direction.flips -= 1;
+    const flipped = Buffer.from(bytes);
+    const place = this.#random.below(flipped.length);
+    flipped[place] = (flipped[place] ?? 0) ^ (1 << this.#random.below(8));
+    return flipped;
   }
 
   block(from: string, to: string): void {
@@ -85,7 +103,7 @@ export class SimulatedNetwork {
 
   healAll(): void {
     for (const [key, direction] of this.#directions) {
-      Object.assign(direction, usualDelay);
+      Object.assign(direction, usualDelay, { flips: 0 });
       const [from = '', to = ''] = key.split('>');
       this.unblock(from, to);
     }
@@ -295,7 +313,8 @@ class SimulatedStream implements Stream {
       let rest = Buffer.from(next);
       while (rest.length > 0) {
         const bytes = this.#network.pieces(rest.length);
-        this.#send(rest.subarray(0, bytes));
+        const packet = rest.subarray(0, bytes);
+        this.#send(this.#network.carried(this.life.machineName, this.remoteMachine, packet));
         rest = rest.subarray(bytes);
       }
     }

@@ -48,9 +48,13 @@ export class SplitEndings {
   /** Asks for the end of every split there is; false: that was in vain. */
   async endAll(): Promise<boolean> {
     let hopeful = false;
-    for (const { name } of this.#world.plan.volumes) {
+    // Of volumes that share a group, the first one stands for all.
+    const asked = new Set<string>();
+    for (const name of this.#world.volumes.names) {
       const sides = siteNames.map((site) => this.#groupAt(site, name));
-      if (!sides.some((group) => group !== undefined && isSplit(group))) continue;
+      const split = sides.find((group) => group !== undefined && isSplit(group));
+      if (split === undefined || asked.has(split.groupId)) continue;
+      asked.add(split.groupId);
       const ending = this.#endings.get(name) ?? (await this.#choose(name));
       if (ending.attempts >= attemptsMax) continue;
       hopeful = true;

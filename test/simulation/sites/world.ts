@@ -9,6 +9,7 @@ import type { SimulatedMachine } from './simulated-machine.ts';
 import type { SimulatedNetwork } from './simulated-network.ts';
 import type { SimulatedWitness } from './simulated-witness.ts';
 import type { VirtualTime } from './virtual-time.ts';
+import type { VolumeBook } from './volume-book.ts';
 
 export interface World {
   readonly plan: Plan;
@@ -20,6 +21,7 @@ export interface World {
   readonly checks: InvariantChecks;
   readonly random: SeededRandom;
   readonly resyncs: ResyncWatch;
+  readonly volumes: VolumeBook;
   machine(name: SiteName): SimulatedMachine;
   /** For the list of what happened. */
   note(text: string): void;
