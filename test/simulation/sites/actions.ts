@@ -242,18 +242,23 @@ function switchOver(world: World, site: Site | undefined): boolean {
 function force(world: World, site: Site | undefined): boolean {
   const volume = site === undefined ? undefined : world.random.pick(world.plan.volumes);
   if (site === undefined || volume === undefined || !exists(site, volume.name)) return false;
+  forceVolume(world, site, volume.name);
+  return true;
+}
+
+/** An operator promotes a volume's group at a site by force. */
+export function forceVolume(world: World, site: Site, name: string): void {
   world.checks.forced = true;
-  world.volumes.doubtAll(world.volumes.names.filter((name) => !isOfPlan(world, name)));
+  world.volumes.doubtAll(world.volumes.names.filter((each) => !isOfPlan(world, each)));
   site
-    .promotionEvidence(volume.name)
-    .then(({ confirmation }) => site.forcePromote(volume.name, confirmation))
+    .promotionEvidence(name)
+    .then(({ confirmation }) => site.forcePromote(name, confirmation))
     .then(
-      () => world.note(`${volume.name} was promoted by force`),
+      () => world.note(`${name} was promoted by force`),
       (error: unknown) => {
         world.note(`not forced: ${error instanceof Error ? error.message : String(error)}`);
       },
     );
-  return true;
 }
 
 function isOfPlan({ plan }: World, volume: string): boolean {

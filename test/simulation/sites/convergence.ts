@@ -4,6 +4,8 @@
  * a fault made that impossible: then the sites have to say so, and it has to be true.
  */
 import type { Group } from '../../../daemon/volume/group.ts';
+import type { GroupConfig } from '../../../replication/core/config.ts';
+import { forceVolume } from './actions.ts';
 import type { SimulatedMachine } from './simulated-machine.ts';
 import type { SplitEndings } from './split-endings.ts';
 import { stateText } from './state-text.ts';
@@ -14,6 +16,7 @@ import type { World } from './world.ts';
 const convergeMsMax = 90_000;
 const restartMs = 500;
 const comparisonsMax = 5;
+const forcesMax = 3;
 /** A fault that has made it impossible shows within so long. */
 const excuseMs = 8000;
 
@@ -35,14 +38,21 @@ export async function awaitConvergence(
   }
   world.witness?.life?.resume();
   world.witness?.start();
-  let endMs = world.time.nowMs + convergeMsMax;
+  const startMs = world.time.nowMs;
+  let endMs = startMs + convergeMsMax;
+  let forces = 0;
   let excuse: string | undefined;
   while (world.time.nowMs < endMs) {
     const isDone = (): boolean => isConverged(world) && !endings.busy;
     const there = await world.until(() => isDone() || hasFailed(world), 1000);
     excuse = excuseOf(world);
     if (there && isDone()) return undefined;
-    if (excuse === 'split' && (await endings.endAll())) {
+    const isPatient = world.time.nowMs > startMs + excuseMs / 2;
+    if (excuse === 'voters-replaced' && isPatient && forces < forcesMax) {
+      forces += 1;
+      promoteSurvivors(world);
+      endMs = world.time.nowMs + convergeMsMax;
+    } else if (excuse === 'split' && (await endings.endAll())) {
       endMs = world.time.nowMs + convergeMsMax;
     } else if (excuse !== undefined && world.time.nowMs > endMs - convergeMsMax + excuseMs) {
       break;
@@ -124,6 +134,24 @@ function hasFailed(world: World): boolean {
   return machinesOf(world).some(({ site }) => site?.failure !== undefined);
 }
 
+/** Too many of those who vote came back with empty disks: only force helps, where the data is. */
+function promoteSurvivors(world: World): void {
+  for (const { site } of machinesOf(world)) {
+    for (const { group, volume } of site?.groups.volumes() ?? []) {
+      const { config } = group.view;
+      if (site === undefined || config === undefined) continue;
+      const isSurvivor = config.inSync.includes(site.store.storeId) && !group.view.takesWrites;
+      if (isSurvivor && !hasMajority(config, world.checks.lostStores)) {
+        forceVolume(world, site, volume.name);
+      }
+    }
+  }
+}
+
+function hasMajority({ acceptors }: GroupConfig, lost: ReadonlySet<string>): boolean {
+  return acceptors.filter((store) => !lost.has(store)).length * 2 > acceptors.length;
+}
+
 /** What an operator does: a site whose disk had failed is started again. */
 function restartFailed(world: World): void {
   for (const machine of world.machines.values()) {
@@ -173,7 +201,7 @@ function excuseOf(world: World): string | undefined {
       const { waitReason, peer, config } = group.view;
       // What a life that lost its disk had won, and could tell nobody.
       if (config?.inSync.every((store) => lostStores.has(store))) return 'only-copy-replaced';
-      if (config?.acceptors.every((store) => lostStores.has(store))) return 'voters-replaced';
+      if (config !== undefined && !hasMajority(config, lostStores)) return 'voters-replaced';
       if (rotten && waitReason?.code === 'damaged') return 'damaged';
       if (blockLost && peer.kind === 'resyncing') return 'block-lost';
       if (forced && waitReason?.code === 'split') return 'split';
