@@ -3,7 +3,7 @@
  * force. Each throws a `CasemateError` that says what is in the way and what to do.
  */
 import type { GroupConfig } from '../replication/core/config.ts';
-import { type HistoryPoint, recordKind } from '../wal/frame.ts';
+import { type GroupId, type HistoryPoint, recordKind } from '../wal/frame.ts';
 import { CasemateError } from './errors.ts';
 import { promoteByForce, promotionEvidence, servesAsPrimary } from './forced-promotion.ts';
 import type { PeerCallName, PeerCallParameters, PeerCallResult } from './peer-calls.ts';
@@ -58,10 +58,15 @@ export interface OperationsHost {
   within<Result>(promise: Promise<Result>, what: string): Promise<Result>;
 }
 
+/** Who asks: what the peer has passed on is not passed back to it when this site can't do it. */
+export type AskedBy = 'operator' | 'peer';
+
 const volumeNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 export class Operations {
   readonly #host: OperationsHost;
+  /** Groups that are being removed; who asks for it again waits for the same. */
+  readonly #removals = new Map<GroupId, Promise<void>>();
 
   constructor(host: OperationsHost) {
     this.#host = host;
@@ -82,7 +87,7 @@ export class Operations {
     const groupName = request.group ?? name;
     const existing = [...this.#host.groups()].find((group) => group.groupName === groupName);
     if (existing !== undefined) {
-      await this.#addVolume(existing, name, sizeBytes);
+      await this.#addVolume(existing, name, sizeBytes, 'operator');
       return this.find(name).volume;
     }
     this.#needPeer(`creating volume "${name}"`);
@@ -109,7 +114,7 @@ export class Operations {
   }
 
   /** Grows a volume on both sites while it is in use. */
-  async resize(name: string, sizeBytes: number): Promise<Volume> {
+  async resize(name: string, sizeBytes: number, by: AskedBy = 'operator'): Promise<Volume> {
     const { group, volume } = this.find(name);
     if (sizeBytes < volume.sizeBytes) {
       throw new CasemateError(
@@ -123,7 +128,7 @@ export class Operations {
     this.#needPeer(`growing volume "${name}"`);
     await this.#host.call('volumeCheck', { name, sizeBytes, grows: true });
     if (!group.view.reigning) {
-      await this.#relay('resize', name, sizeBytes, null);
+      await this.#relay(by, group, { action: 'resize', name, sizeBytes, group: null });
     } else {
       this.#needServing(group);
       const document = { volume: volume.number, sizeBytes };
@@ -137,7 +142,7 @@ export class Operations {
   }
 
   /** Deletes a volume and its data on both sites. */
-  async delete(name: string): Promise<void> {
+  async delete(name: string, by: AskedBy = 'operator'): Promise<void> {
     const { group, volume } = this.find(name);
     this.#needPeer(`deleting volume "${name}"`);
     const there = await this.#host.call('volumeClients', { name });
@@ -150,7 +155,7 @@ export class Operations {
       );
     }
     if (!group.view.reigning) {
-      await this.#relay('delete', name, 0, null);
+      await this.#relay(by, group, { action: 'delete', name, sizeBytes: 0, group: null });
       await this.#host.within(
         group.waitFor(() => group.volumes.byName(name) === undefined),
         `deleting volume "${name}" on this site`,
@@ -168,10 +173,10 @@ export class Operations {
   }
 
   /** Hands the volume's group over to the site that is not its primary now (R21). */
-  async switchover(name: string): Promise<void> {
+  async switchover(name: string, by: AskedBy = 'operator'): Promise<void> {
     const { group } = this.find(name);
     if (!group.view.reigning) {
-      await this.#relay('switchover', name, 0, null);
+      await this.#relay(by, group, { action: 'switchover', name, sizeBytes: 0, group: null });
       await this.#host.within(
         group.waitFor(() => group.view.reigning && group.view.takesReads),
         `switching "${name}" over to ${this.#host.siteName}`,
@@ -286,6 +291,7 @@ export class Operations {
     );
   }
 
+  /** The peer asks for it, which is not the group's primary. */
   async addVolume(groupName: string, name: string, sizeBytes: number): Promise<void> {
     const group = [...this.#host.groups()].find((each) => each.groupName === groupName);
     if (group === undefined) {
@@ -294,10 +300,10 @@ export class Operations {
       });
     }
     this.checkNewVolume(name, sizeBytes, false);
-    await this.#addVolume(group, name, sizeBytes);
+    await this.#addVolume(group, name, sizeBytes, 'peer');
   }
 
-  async #addVolume(group: Group, name: string, sizeBytes: number): Promise<void> {
+  async #addVolume(group: Group, name: string, sizeBytes: number, by: AskedBy): Promise<void> {
     this.#needPeer(`creating volume "${name}"`);
     await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
     if (group.view.reigning) {
@@ -305,7 +311,7 @@ export class Operations {
       const record = volumeAdd(group, name, sizeBytes);
       await this.#host.within(group.appendRecord(record), `creating volume "${name}"`);
     } else {
-      await this.#relay('add', name, sizeBytes, group.groupName);
+      await this.#relay(by, group, { action: 'add', name, sizeBytes, group: group.groupName });
     }
     await this.ready(name, sizeBytes);
     await this.#host.call('volumeReady', { name, sizeBytes });
@@ -336,7 +342,21 @@ export class Operations {
     group.tell({ kind: 'created', config: first });
   }
 
-  async #removeGroup(group: Group): Promise<void> {
+  /** Whether this site is removing the group, and will end it here when that is done. */
+  isRemoving(group: Group): boolean {
+    return this.#removals.has(group.groupId);
+  }
+
+  #removeGroup(group: Group): Promise<void> {
+    let removal = this.#removals.get(group.groupId);
+    if (removal === undefined) {
+      removal = this.#endGroup(group).finally(() => this.#removals.delete(group.groupId));
+      this.#removals.set(group.groupId, removal);
+    }
+    return removal;
+  }
+
+  async #endGroup(group: Group): Promise<void> {
     const { config } = group.view;
     if (config === undefined) throw new Error('a group that serves has a configuration');
     const { forced: _, ...rest } = config;
@@ -345,7 +365,8 @@ export class Operations {
       group.register.swap(config, next),
       `removing group "${group.groupName}"`,
     );
-    if (result.outcome === 'lost') {
+    // The other site may have removed it at the same time.
+    if (result.outcome === 'lost' && result.current.removed !== true) {
       throw new CasemateError(
         'ERR_CONFIG_CHANGED',
         `the configuration of "${group.groupName}" has just changed`,
@@ -403,13 +424,19 @@ export class Operations {
   }
 
   async #relay(
-    action: PeerCallParameters<'operate'>['action'],
-    name: string,
-    sizeBytes: number,
-    group: string | null,
+    by: AskedBy,
+    { groupName }: Group,
+    asked: PeerCallParameters<'operate'>,
   ): Promise<void> {
-    this.#needPeer(`${action} of "${name}"`);
-    await this.#host.call('operate', { action, name, sizeBytes, group });
+    if (by === 'peer') {
+      throw new CasemateError(
+        'ERR_NOT_SERVING',
+        `neither site is primary of group "${groupName}" at the moment`,
+        { hint: 'Try again; `casemate why` shows what it waits for.', status: 409 },
+      );
+    }
+    this.#needPeer(`${asked.action} of "${asked.name}"`);
+    await this.#host.call('operate', asked);
   }
 }
 

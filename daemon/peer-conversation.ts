@@ -287,13 +287,13 @@ export class PeerConversation implements GroupLink, PeerFigures {
       operate: async ({ action, name, sizeBytes, group }) => {
         switch (action) {
           case 'switchover':
-            await site.operations.switchover(name);
+            await site.operations.switchover(name, 'peer');
             return {};
           case 'resize':
-            await site.operations.resize(name, sizeBytes);
+            await site.operations.resize(name, sizeBytes, 'peer');
             return {};
           case 'delete':
-            await site.operations.delete(name);
+            await site.operations.delete(name, 'peer');
             return {};
           case 'add':
             await site.operations.addVolume(group ?? name, name, sizeBytes);

@@ -17,6 +17,9 @@ import { openGroup } from './volume/open-group.ts';
 import type { Volume } from './volume/volume.ts';
 import type { Voters } from './voters.ts';
 
+/** A group that is removed is ended by who removed it, or by this site after so long. */
+const removedMsMax = 5000;
+
 export interface SiteGroupsOptions {
   readonly context: GroupContext;
   readonly siteName: string;
@@ -31,6 +34,8 @@ export class SiteGroups implements ExportDirectory {
   readonly #groups = new Map<GroupId, Group>();
   /** Mode of each group, as the store has it. */
   readonly #stored = new Map<GroupId, StoredGroup>();
+  /** When a group was first seen to be removed. */
+  readonly #removedMs = new Map<GroupId, number>();
   #exports = new Map<string, { group: Group; volume: Volume }>();
 
   constructor(options: SiteGroupsOptions) {
@@ -161,8 +166,10 @@ export class SiteGroups implements ExportDirectory {
   /** Ends a group here. Its files are deleted, or set aside if nobody here asked for it. */
   async drop(group: Group, how: 'delete-files' | 'set-aside'): Promise<void> {
     const { context } = this.#options;
+    if (this.#groups.get(group.groupId) !== group) return;
     this.#groups.delete(group.groupId);
     this.#stored.delete(group.groupId);
+    this.#removedMs.delete(group.groupId);
     this.#refreshExports();
     const names = [...group.volumes.all].map(({ number }) => `${group.groupId}-${number}`);
     await group.close();
@@ -197,6 +204,24 @@ export class SiteGroups implements ExportDirectory {
       } else if (open === undefined && had.get(description.groupId)?.removed !== true) {
         await this.make(description);
       }
+    }
+  }
+
+  /**
+   * Ends the groups that the register says are removed: whoever removed them tells this site to
+   * delete them; if nobody does, their data is set aside (R39).
+   */
+  async endRemoved(isRemovedHere: (group: Group) => boolean): Promise<void> {
+    const { context } = this.#options;
+    const nowMs = context.nowMs();
+    for (const group of [...this.#groups.values()]) {
+      if (group.view.config?.removed !== true || isRemovedHere(group)) continue;
+      const seenMs = this.#removedMs.get(group.groupId) ?? nowMs;
+      this.#removedMs.set(group.groupId, seenMs);
+      if (nowMs - seenMs < removedMsMax) continue;
+      await this.drop(group, 'set-aside');
+      const text = 'was removed; its data is kept in "removed"';
+      context.event('warn', 'group-removed', group.groupName, text);
     }
   }
 

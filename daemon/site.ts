@@ -373,6 +373,9 @@ export class Site implements SiteControl, SiteParts {
     this.#logRoom.tick(this.clock.nowMs());
     this.#healingRetries.tick(this.clock.nowMs(), this.groups.all);
     this.splits.tick(this.groups.all);
+    this.groups
+      .endRemoved((group) => this.operations.isRemoving(group))
+      .catch((error: unknown) => this.fail(error));
   }
 
   #context(options: SiteOptions, bootId: string): GroupContext {

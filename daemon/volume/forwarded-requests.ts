@@ -71,8 +71,10 @@ export class ForwardedRequests {
   take(session: number, request: ForwardRequest): void {
     if (!this.#session.open || this.#session.number !== session) return;
     const volume = this.#host.volume(request.volume);
+    // The standby checked it: its volume table is ahead, for a record of it that is committed takes
+    // effect here when the files have grown, or when this reign's first record is committed.
     if (volume === undefined || !this.#inRange(volume, request)) {
-      this.#host.reply(session, answer(request.id, { error: blockError.invalid }));
+      this.#host.reply(session, answer(request.id, { refused: true }));
       return;
     }
     switch (request.command) {

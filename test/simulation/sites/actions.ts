@@ -90,7 +90,7 @@ function disturb(
       time.after(action.forMs, () => machine.start());
       return true;
     case 'replace-disk':
-      if (!machine.running || isOnlyCopy(machine) || checks.anyRot) return false;
+      if (!machine.running || checks.anyRot || !otherHasAll(world, machine)) return false;
       checks.lostStores.add(machine.site?.store.storeId ?? '');
       machine.crash('power');
       machine.loseDisk();
@@ -220,6 +220,13 @@ function rot(
 function isOnlyCopy({ site }: SimulatedMachine): boolean {
   if (site === undefined) return true;
   return [...site.groups.all].some(({ view }) => (view.config?.inSync.length ?? 1) < 2);
+}
+
+/** The other machine runs, and is in sync with the disk that it has now. */
+function otherHasAll(world: World, { name, site }: SimulatedMachine): boolean {
+  const other = world.machine(name === 'lux-1' ? 'lux-2' : 'lux-1').site?.store.storeId;
+  if (site === undefined || other === undefined) return false;
+  return [...site.groups.all].every(({ view }) => view.config?.inSync.includes(other) === true);
 }
 
 const endings = new Set<Action['kind']>(['kill', 'power-loss', 'disk-error', 'stop']);

@@ -70,7 +70,7 @@ export async function awaitConvergence(
 /** Reads everything at both sites, and compares what their data files hold. */
 export async function finalReads(world: World): Promise<void> {
   for (const name of presentVolumes(world)) {
-    if (world.volumes.state(name) !== 'there') world.clients.forget(name);
+    if (world.volumes.state(name) !== 'there') world.clients.giveUp(name);
     for (const machine of world.machines.values()) readAll(world, machine, name);
     const answered = await world.until(() => world.clients.waiting.size === 0, 10_000);
     if (!answered) throw new Violation('liveness', `reads of ${name} are not answered`);

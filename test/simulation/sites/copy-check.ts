@@ -5,8 +5,8 @@
  * was when the stage was begun (I6).
  */
 import type { Group } from '../../../daemon/volume/group.ts';
-import type { VolumeStore } from '../../../wal/volume-store.ts';
 import { crc32c } from '../../../wal/checksum.ts';
+import type { VolumeStore } from '../../../wal/volume-store.ts';
 import type { SimulatedMachine } from './simulated-machine.ts';
 import { Violation } from './violation.ts';
 
@@ -81,12 +81,7 @@ export class CopyCheck {
   }
 
   /** Undefined: something is on its way into it, or it is not what it should be for a reason. */
-  #read(
-    machine: SimulatedMachine,
-    group: Group,
-    name: string,
-    block: number,
-  ): Buffer | undefined {
+  #read(machine: SimulatedMachine, group: Group, name: string, block: number): Buffer | undefined {
     const { view, volumes, resync } = group;
     const volume = volumes.byName(name);
     if (volume === undefined || group.closed || machine.stopping) return undefined;

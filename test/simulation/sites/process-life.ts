@@ -11,6 +11,8 @@ export class ProcessLife {
   readonly clock: Clock;
   readonly #time: VirtualTime;
   #pausedUntilMs = 0;
+  /** What would have happened during the pause, in order. */
+  readonly #held = new Set<{ readonly cancel: () => void; readonly fire: () => void }>();
 
   constructor(options: {
     readonly machineName: string;
@@ -38,16 +40,35 @@ export class ProcessLife {
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, atMs);
   }
 
+  /** It goes on before the time that it was paused for has passed. */
   resume(): void {
     this.#pausedUntilMs = 0;
+    const held = [...this.#held];
+    this.#held.clear();
+    for (const { cancel, fire } of held) {
+      cancel();
+      this.#time.after(0, fire);
+    }
   }
 
   after(delayMs: number, run: () => void): () => void {
     let cancel = (): void => undefined;
     const fire = (): void => {
       if (!this.alive) return;
-      if (this.paused) cancel = this.#time.at(this.#pausedUntilMs, fire);
-      else run();
+      if (!this.paused) {
+        run();
+        return;
+      }
+      const planned = this.#time.at(this.#pausedUntilMs, () => {
+        this.#held.delete(held);
+        fire();
+      });
+      const held = { cancel: planned, fire };
+      this.#held.add(held);
+      cancel = () => {
+        planned();
+        this.#held.delete(held);
+      };
     };
     cancel = this.#time.after(delayMs, fire);
     return () => cancel();

@@ -30,6 +30,7 @@ export class SimulatedClients {
   answered = 0;
   errors: string[] = [];
   readonly #doubtful = new Set<string>();
+  readonly #unknown = new Set<string>();
   readonly #histories = new Map<string, SectorOperation[]>();
   readonly #violated: (violation: Violation) => void;
   readonly #nowMs: () => number;
@@ -91,18 +92,25 @@ export class SimulatedClients {
     }
   }
 
-  /** Clients of a volume leave it, as they have to before it is removed. */
-  leaveVolume(volume: string): void {
+  /** Clients of a volume leave it, at one machine or at both. */
+  leaveVolume(volume: string, machineName?: string): void {
     for (const request of this.waiting) {
       if (request.volume !== volume) continue;
+      if (machineName !== undefined && request.machineName !== machineName) continue;
       request.connected = false;
       this.waiting.delete(request);
     }
   }
 
-  /** The volume is another one from now on, or none. */
+  /** The volume is another one from now on. */
   forget(volume: string): void {
     this.#histories.delete(volume);
+    this.#unknown.delete(volume);
+  }
+
+  /** Nobody can say which volume it is that has this name. */
+  giveUp(volume: string): void {
+    this.#unknown.add(volume);
   }
 
   /** What is there can be anything from now on, and nobody can know. */
@@ -119,6 +127,7 @@ export class SimulatedClients {
   /** Can what was answered have happened in one order, for each sector (I4, I1)? */
   check(): void {
     for (const [volume, operations] of this.#histories) {
+      if (this.#unknown.has(volume)) continue;
       checkSectors(volume, operations, (sector) => this.isDoubtful(volume, sector));
     }
   }

@@ -27,6 +27,8 @@ export interface MachineOptions {
   readonly random: SeededRandom;
   readonly violated: (violation: Violation) => void;
   readonly note: (text: string) => void;
+  /** The daemon ends the connections of the volume's clients. */
+  readonly volumeGone: (volume: string) => void;
 }
 
 export class SimulatedMachine {
@@ -66,7 +68,7 @@ export class SimulatedMachine {
   /** Starts the daemon, if it does not run. */
   start(): void {
     if (this.life !== undefined) return;
-    const { time, network, random, config, violated, note } = this.#options;
+    const { time, network, random, config, violated, note, volumeGone } = this.#options;
     const life = new ProcessLife({
       machineName: this.name,
       time,
@@ -83,7 +85,9 @@ export class SimulatedMachine {
       bug: (error) => {
         if (life.alive) violated(new Violation('assertion', `${this.name}: ${wordsOf(error)}`));
       },
-      volumeGone: () => undefined,
+      volumeGone: (name) => {
+        if (life.alive) volumeGone(name);
+      },
       ports: {
         disk: this.disk,
         network: network.portOf(life),

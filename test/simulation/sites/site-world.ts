@@ -99,6 +99,7 @@ export class SiteWorld implements World {
           random: new SeededRandom(seed + 3 + index),
           violated,
           note: (text) => this.note(text),
+          volumeGone: (volume) => this.clients.leaveVolume(volume, name),
         }),
       ]),
     );

@@ -48,7 +48,7 @@ function create(
     (error: unknown) => {
       // Another operator may have done it meanwhile.
       const isThere = volumes.state(volume) === 'there';
-      if (!isThere) clients.forget(volume);
+      if (!isThere) clients.giveUp(volume);
       ended(isThere ? 'as-before' : 'unsure');
       world.note(`${volume} was not created: ${wordsOf(error)}`);
     },
