@@ -101,9 +101,10 @@ export class Operations {
     this.#checkWitness(name);
     const group = await this.#host.makeGroup({ name: groupName, onPeerLoss, preferredSite });
     await this.#found(group, name);
-    const ready = group.appendRecord(volumeAdd(group, name, sizeBytes));
-    await this.#host.call('groupAnnounce', this.#host.describe(group));
-    await this.#host.within(ready, `creating volume "${name}"`);
+    await this.#host.within(
+      group.appendRecord(volumeAdd(group, name, sizeBytes)),
+      `creating volume "${name}"`,
+    );
     await this.#host.within(
       group.waitFor(() => group.view.inSyncWithPeer && group.view.takesReads),
       `getting volume "${name}" in sync on ${this.#host.peerName}`,
@@ -317,7 +318,10 @@ export class Operations {
     await this.#host.call('volumeReady', { name, sizeBytes });
   }
 
-  /** Wins the group's first configuration: both acceptors have to agree (R39). */
+  /**
+   * Wins the group's first configuration: both acceptors have to agree (R39). The peer makes the
+   * group first: it may have one of that name which this site has not heard of.
+   */
   async #found(group: Group, name: string): Promise<void> {
     const first = this.#host.newConfig({
       epoch: 1,
@@ -326,6 +330,7 @@ export class Operations {
       acceptors: [...this.#host.acceptorsOf(group)],
     });
     try {
+      await this.#host.call('groupAnnounce', this.#host.describe(group));
       // Why etcd does not answer is an answer; the swap would wait until it does.
       if (this.#host.registerType === 'etcd') await group.register.read();
       const won = await this.#host.within(
@@ -337,6 +342,8 @@ export class Operations {
       }
     } catch (error) {
       await this.#host.dropGroup(group, 'delete-files');
+      // If it can't be told now, the list of groups tells it when the sites are connected again.
+      await this.#host.call('groupRemoved', { groupId: group.groupId }).catch(() => undefined);
       throw error;
     }
     group.tell({ kind: 'created', config: first });

@@ -120,6 +120,7 @@ export class SimulatedMachine {
     const { life } = this;
     if (life === undefined) return;
     life.alive = false;
+    this.#diskPlanned = false;
     this.#options.network.lifeEnded(life, how === 'power');
     this.disk = this.disk.crash(how === 'kill' ? 'latest' : undefined);
     this.databases = this.databases.crash();
@@ -178,10 +179,16 @@ export class SimulatedMachine {
     const { time, random } = this.#options;
     const waitMs = (this.diskStepMs * (500 + random.below(1000))) / 1000;
     time.after(waitMs, () => {
-      this.#diskPlanned = false;
       if (this.life !== life) return;
-      if (life.paused) life.after(0, () => this.wakeDisk());
-      else disk.completeOne();
+      if (life.paused) {
+        life.after(0, () => {
+          this.#diskPlanned = false;
+          this.wakeDisk();
+        });
+        return;
+      }
+      this.#diskPlanned = false;
+      disk.completeOne();
     });
   }
 }
