@@ -123,8 +123,10 @@ export class LogWriter {
 
   #start(): void {
     if (this.#state !== 'armed') return;
-    if (this.#carry.length === 0) this.#take();
-    if (this.#carry.length === 0) {
+    // What is taken without room would have to go before what is urgent, into the reserve.
+    const hasRoom = this.#options.segments.hasRoom;
+    if (this.#carry.length === 0 && hasRoom) this.#take();
+    if (this.#carry.length === 0 && (hasRoom || this.#scheduled.size === 0)) {
       this.#state = 'idle';
       return;
     }
@@ -193,6 +195,7 @@ export class LogWriter {
 
   /** Gives as much of the carry as fits its places; undefined if there is no room at all. */
   #placeBatch(urgent: boolean): Batch | undefined {
+    if (this.#carry.length === 0) return undefined;
     const { segments, segmentSizeBytes } = this.#options;
     const current = segments.live.at(-1);
     assert(current !== undefined, 'there is a segment to write to');

@@ -146,6 +146,11 @@ export class Segments {
     return urgent || this.#leavesReserve(1) ? this.#spares.shift() : undefined;
   }
 
+  /** There is a place, however small, for what is not urgent. */
+  get hasRoom(): boolean {
+    return this.hasReserve || (this.#spares.length > 0 && this.#leavesReserve(1));
+  }
+
   /** The slot that is written to is not the reserve. */
   get hasReserve(): boolean {
     return this.#leavesReserve(0);

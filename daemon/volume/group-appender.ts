@@ -71,11 +71,10 @@ export class GroupAppender implements Appender {
     this.#closed = true;
   }
 
-  /** A reign that begins, here or at the peer, or a cut: the group goes on only after it. */
+  /** A reign that begins here, or a cut: the group goes on only after it. */
   get urgent(): boolean {
     if (this.#closed) return false;
-    if (this.#epochStart !== undefined) return true;
-    return [...this.#ready].some((entry) => entry.kind === 'cut' || entry.urgent === true);
+    return this.#epochStart !== undefined || [...this.#ready].some(({ kind }) => kind === 'cut');
   }
 
   /** Goes on with what waits: there is room again, or something new. */
@@ -104,8 +103,7 @@ export class GroupAppender implements Appender {
     assert.equal(frame.firstSequence, this.#end.sequence + 1, 'a frame follows the log end (I2)');
     assert.equal(frame.digestBefore, this.#end.digest, 'a frame continues our history (I11)');
     this.#end = { sequence: frame.lastSequence, digest: frame.digestAfter };
-    const urgent = frame.records[0]?.kind === recordKind.epochStart;
-    this.#ready.push({ kind: 'frame', frame, urgent });
+    this.#ready.push({ kind: 'frame', frame });
     this.#host.log.schedule(this);
   }
 
