@@ -192,6 +192,31 @@ t.test('what lets a group go on does not wait behind what others have given', as
   await log.close();
 });
 
+t.test('a full log takes nothing in that would go before what is urgent', async (t) => {
+  const disk = simulatedDisk();
+  const { log } = await openLog(disk, { sizeBytesMax: 4 * segmentBytes });
+  const [holds, waits, cuts] = [1, 2, 3].map((number) => new TestGroup(log, number));
+  if (holds === undefined || waits === undefined || cuts === undefined) return;
+  for (let count = 1; !log.stats().waitsForRoom; count += 1) {
+    holds.append(6000);
+    await until(() => holds.durable.length === count || log.stats().waitsForRoom);
+  }
+  // What did not fit is void; the cut is in the reserve now, and nothing else is waited for.
+  holds.cut(holds.durablePoint);
+  await until(() => holds.cutsDurable === 1);
+  for (let count = 0; count < 3; count += 1) waits.append(6000);
+  cuts.cut(start);
+  await until(() => cuts.cutsDurable === 1);
+  t.equal(waits.queued, 3, 'they stay where they are');
+  t.equal(log.stats().waitsForRoom, true);
+  const { sequence } = holds.durablePoint;
+  log.retain(holds.groupId, { own: sequence, peer: sequence });
+  for (const group of [waits, cuts]) log.retain(group.groupId, { own: 0, peer: 0 });
+  await waits.whenDurable(3);
+  t.equal(waits.queued, 0, 'until there is room again');
+  await log.close();
+});
+
 t.test('what a cut has voided before it was written is not written', async (t) => {
   const disk = simulatedDisk();
   const { log } = await openLog(disk, { sizeBytesMax: 4 * segmentBytes });

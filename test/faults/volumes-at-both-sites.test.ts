@@ -1,0 +1,72 @@
+/** Volumes that are made, grown and removed at both sites at once, or by one that is interrupted. */
+import t from 'tap';
+import { CasemateError } from '../../daemon/errors.ts';
+import { pollUntil } from '../support/poll.ts';
+import { type SpoiledSite, spoiledPair } from '../support/site-pair.ts';
+
+const sizeBytes = 1024 * 1024;
+
+function namesAt({ site }: SpoiledSite): string[] {
+  return [...site.groups.volumes()].map(({ volume }) => volume.name).sort();
+}
+
+t.test(
+  'a volume of one name is not made twice, and can be made after that was tried',
+  async (t) => {
+    const { a, b } = await spoiledPair(t);
+    const both = [a, b].map(({ site }) => site.createVolume({ name: 'twice', sizeBytes }));
+    const made = (await Promise.allSettled(both)).filter(({ status }) => status === 'fulfilled');
+    t.ok(made.length < 2, 'at most one of two operators is told that it was made');
+    await pollUntil('both sites have the same', () => String(namesAt(a)) === String(namesAt(b)));
+    t.same(namesAt(a), made.length === 1 ? ['blocks', 'twice'] : ['blocks']);
+    if (made.length === 0) await b.site.createVolume({ name: 'twice', sizeBytes });
+    t.same(namesAt(a), ['blocks', 'twice']);
+    t.same(namesAt(b), ['blocks', 'twice']);
+  },
+);
+
+t.test('a volume that is removed at both sites at once is gone', async (t) => {
+  const { a, b } = await spoiledPair(t);
+  const removals = [a, b, a].map(({ site }) => site.deleteVolume('blocks'));
+  const results = await Promise.allSettled(removals);
+  const told = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+  // The last one to ask may find it gone already.
+  for (const error of told) t.match(error, { code: 'ERR_NO_SUCH_VOLUME' });
+  t.ok(told.length < 2);
+  await pollUntil('the group is gone', () =>
+    [a, b].every(({ site }) => [...site.groups.all].length === 0),
+  );
+});
+
+t.test('a group that the register calls removed ends also if nobody tells the site', async (t) => {
+  const { a, b } = await spoiledPair(t);
+  const [group] = a.site.groups.all;
+  const config = group?.view.config;
+  if (group === undefined || config === undefined) throw new Error('there is a group');
+  const { epoch } = config;
+  // As by a site that dies with the swap under way.
+  const next = { ...config, epoch: epoch + 1, epochId: 'f'.repeat(32), removed: true };
+  t.equal((await group.register.swap(config, next)).outcome, 'won');
+  const isKnown = ({ site }: SpoiledSite): boolean =>
+    [...site.groups.all].every(({ view }) => view.config?.removed === true);
+  await pollUntil('both sites know', () => [a, b].every(isKnown));
+  await pollUntil('the group is gone', () => {
+    for (const site of [a, b]) site.lateMs += 1000;
+    return [a, b].every(({ site }) => [...site.groups.all].length === 0);
+  });
+  t.match(a.events(), 'its data is kept in "removed"');
+});
+
+t.test('what neither site can do is not passed to and fro', async (t) => {
+  const { b } = await spoiledPair(t);
+  const asked = [
+    b.site.operations.resize('blocks', 16 * sizeBytes, 'peer'),
+    b.site.operations.delete('blocks', 'peer'),
+    b.site.operations.switchover('blocks', 'peer'),
+    b.site.operations.addVolume('blocks', 'another', sizeBytes),
+  ];
+  for (const each of await Promise.allSettled(asked)) {
+    const error: unknown = each.status === 'rejected' ? each.reason : undefined;
+    t.equal(error instanceof CasemateError && error.code, 'ERR_NOT_SERVING');
+  }
+});
