@@ -91,17 +91,15 @@ export class BlockChecksums {
   ): Promise<BlockChecksums> {
     assert(littleEndian(), 'checksum pages are used as they are in the file');
     const file = await disk.open(path, { create: true, durableWrites: false });
-    const header = Buffer.alloc(headerSizeBytes);
-    await file.read(header, 0, 'read-checksums');
-    if (!header.every((byte) => byte === 0)) checkHeader(header, path);
-    const whole = makeHeader();
-    if (!header.equals(whole)) {
-      await file.write([whole], 0, 'write-checksums');
-      await file.sync('sync-checksums');
+    try {
+      await prepareHeader(file);
+      const checksums = new BlockChecksums(file, sizes.cacheBytesMax);
+      await checksums.grow(sizes.volumeBytes);
+      return checksums;
+    } catch (error) {
+      await file.close();
+      throw error;
     }
-    const checksums = new BlockChecksums(file, sizes.cacheBytesMax);
-    await checksums.grow(sizes.volumeBytes);
-    return checksums;
   }
 
   /** Makes room for a volume of this size; never shrinks. */
@@ -364,6 +362,16 @@ function pageStart(offsetBytes: number): number {
 
 function positionOf(pageIndex: number): number {
   return headerSizeBytes + pageIndex * pageSizeBytes;
+}
+
+async function prepareHeader(file: DiskFile): Promise<void> {
+  const header = Buffer.alloc(headerSizeBytes);
+  await file.read(header, 0, 'read-checksums');
+  if (!header.every((byte) => byte === 0)) checkHeader(header, file.path);
+  const whole = makeHeader();
+  if (header.equals(whole)) return;
+  await file.write([whole], 0, 'write-checksums');
+  await file.sync('sync-checksums');
 }
 
 function makeHeader(): Buffer {

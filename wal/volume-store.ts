@@ -140,18 +140,22 @@ export class VolumeStore {
       if (present.includes(checksumName(name))) await emptyFile(disk, checksumPath);
     }
     const file = await disk.open(dataPath, { create: true, durableWrites: false });
-    if (!present.includes(checksumName(name)) && (await file.allocatedBytes()) > 0) {
+    try {
+      if (!present.includes(checksumName(name)) && (await file.allocatedBytes()) > 0) {
+        throw new ChecksumFileError(checksumPath, 'it is missing although there is data');
+      }
+      const fileSizeBytes = Math.ceil(sizeBytes / blockSizeBytes) * blockSizeBytes;
+      if ((await file.sizeBytes()) < fileSizeBytes) await file.resize(fileSizeBytes);
+      const checksums = await BlockChecksums.open(disk, checksumPath, {
+        volumeBytes: sizeBytes,
+        cacheBytesMax: options.checksumCacheBytesMax,
+      });
+      await disk.syncDirectory(directory);
+      return new VolumeStore(options, file, checksums);
+    } catch (error) {
       await file.close();
-      throw new ChecksumFileError(checksumPath, 'it is missing although there is data');
+      throw error;
     }
-    const fileSizeBytes = Math.ceil(sizeBytes / blockSizeBytes) * blockSizeBytes;
-    if ((await file.sizeBytes()) < fileSizeBytes) await file.resize(fileSizeBytes);
-    const checksums = await BlockChecksums.open(disk, checksumPath, {
-      volumeBytes: sizeBytes,
-      cacheBytesMax: options.checksumCacheBytesMax,
-    });
-    await disk.syncDirectory(directory);
-    return new VolumeStore(options, file, checksums);
   }
 
   get sizeBytes(): number {
@@ -278,10 +282,9 @@ export class VolumeStore {
   /** Grows the volume; its files first, so that what is shown can be written (R40). */
   async resize(sizeBytes: number): Promise<void> {
     assert(sizeBytes >= this.#sizeBytes, 'a volume does not shrink');
-    await this.#using(async () => {
-      await this.#file.resize(Math.ceil(sizeBytes / blockSizeBytes) * blockSizeBytes);
-      await this.#checksums.grow(sizeBytes);
-    });
+    const fileSizeBytes = Math.ceil(sizeBytes / blockSizeBytes) * blockSizeBytes;
+    await this.#using(() => this.#retryWhenFull(() => this.#file.resize(fileSizeBytes)));
+    await this.#using(() => this.#retryWhenFull(() => this.#checksums.grow(sizeBytes)));
     this.#sizeBytes = sizeBytes;
   }
 

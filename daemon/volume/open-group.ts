@@ -7,10 +7,11 @@ import type { GroupConfig, RecoveredGroup } from '../../replication/core/config.
 import { GroupCore } from '../../replication/core/group-core.ts';
 import type { Register } from '../../replication/register/register.ts';
 import { blockSizeBytes } from '../../wal/checksum.ts';
+import { isOutOfSpace } from '../../wal/disk-error.ts';
 import { emptyHistoryDigest, type Frame, type HistoryPoint, recordKind } from '../../wal/frame.ts';
 import type { RecoveredLogGroup } from '../../wal/group-recovery.ts';
 import { LatencyHistogram } from '../../wal/latency-histogram.ts';
-import { VolumeStore } from '../../wal/volume-store.ts';
+import { VolumeStore, type VolumeStoreOptions } from '../../wal/volume-store.ts';
 import { GroupResync } from '../resync/group-resync.ts';
 import type { StoredCheckpoint, StoredGroup } from '../store/site-store.ts';
 import { giveBackPayload } from './given-back.ts';
@@ -24,6 +25,8 @@ import { Volume, type VolumeCounters, type VolumeHost } from './volume.ts';
 
 /** How much of the log is read at once while it is replayed. */
 const replayBytes = 16 * 1024 * 1024;
+/** How long a full disk is left alone before it is tried again. */
+const fullDiskRetryMs = 1000;
 
 export interface OpenGroupOptions {
   readonly context: GroupContext;
@@ -226,7 +229,15 @@ function groupVolumesHost(
       const healing = new HealingEvents(context, stored.name, () => {
         return group?.volumes.byNumber(volume)?.name ?? String(volume);
       });
-      return VolumeStore.open({
+      const onStall = (error: Error | undefined): void => {
+        if (group !== undefined) {
+          group.counters.stalled =
+            error === undefined ? undefined : { text: stallText, sinceMs: context.wallMs() };
+        }
+        if (error === undefined) context.event('info', 'disk-room', stored.name, 'room again');
+        else context.event('error', 'disk-full', stored.name, stallText);
+      };
+      const storeOptions: VolumeStoreOptions = {
         disk: resync.disk,
         directory: context.dataDirectory,
         name: `${stored.groupId}-${volume}`,
@@ -237,14 +248,7 @@ function groupVolumesHost(
         nowMs: () => context.nowMs(),
         onProgress: () => group?.progressed(),
         onFailure: (error) => context.failed(error),
-        onStall: (error) => {
-          if (group !== undefined) {
-            group.counters.stalled =
-              error === undefined ? undefined : { text: stallText, sinceMs: context.wallMs() };
-          }
-          if (error === undefined) context.event('info', 'disk-room', stored.name, 'room again');
-          else context.event('error', 'disk-full', stored.name, stallText);
-        },
+        onStall,
         delay: (ms) => context.delay(ms),
         gathered: () => context.gathered(),
         isUnsettled: (block) => resync.isUnsettled(volume, block * blockSizeBytes),
@@ -252,7 +256,9 @@ function groupVolumesHost(
         fetchBlocks: async (offsetBytes, lengthBytes) =>
           group && (await fetchBlocks(context, group, { volume, offsetBytes, lengthBytes })),
         onHealing: (report) => healing.take(report),
-      });
+      };
+      // Files that a record asks for wait for room, as writes do; those of a start are there.
+      return isNew ? openWhenRoom(storeOptions) : VolumeStore.open(storeOptions);
     },
     makeVolume: (entry, store) => {
       return new Volume({
@@ -280,6 +286,20 @@ function groupVolumesHost(
       failed = reject;
     },
   };
+}
+
+async function openWhenRoom(options: VolumeStoreOptions): Promise<VolumeStore> {
+  for (let isStalled = false; ; isStalled = true) {
+    try {
+      const store = await VolumeStore.open(options);
+      if (isStalled) options.onStall(undefined);
+      return store;
+    } catch (error) {
+      if (!isOutOfSpace(error)) throw error;
+      if (!isStalled) options.onStall(error);
+    }
+    await options.delay(fullDiskRetryMs);
+  }
 }
 
 /** The volume's view of its group; the group is made after the volumes it starts with. */

@@ -17,6 +17,11 @@ export class FaultyDisk implements Disk {
     this.#failing = { purpose, code };
   }
 
+  /** Nothing fails any more. */
+  mend(): void {
+    this.#failing = undefined;
+  }
+
   /** Writes and syncs for this purpose wait, until `release`. */
   stall(purpose: DiskPurpose): void {
     const over = new Promise<void>((resolve) => {
