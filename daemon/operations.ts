@@ -67,6 +67,8 @@ export class Operations {
   readonly #host: OperationsHost;
   /** Groups that are being removed; who asks for it again waits for the same. */
   readonly #removals = new Map<GroupId, Promise<void>>();
+  /** Names of volumes that are being created here. */
+  readonly #claimed = new Set<string>();
 
   constructor(host: OperationsHost) {
     this.#host = host;
@@ -82,8 +84,12 @@ export class Operations {
 
   /** Creates a volume on both sites; resolves when both are in sync (R39, R40). */
   async create(request: CreateVolume): Promise<Volume> {
+    this.checkNewVolume(request.name, request.sizeBytes, false);
+    return await this.#claiming(request.name, () => this.#create(request));
+  }
+
+  async #create(request: CreateVolume): Promise<Volume> {
     const { name, sizeBytes } = request;
-    this.checkNewVolume(name, sizeBytes, false);
     const groupName = request.group ?? name;
     const existing = [...this.#host.groups()].find((group) => group.groupName === groupName);
     if (existing !== undefined) {
@@ -267,7 +273,7 @@ export class Operations {
     }
     if (grows) return;
     const volumes = [...this.#host.volumes()];
-    if (volumes.some(({ volume }) => volume.name === name)) {
+    if (this.#claimed.has(name) || volumes.some(({ volume }) => volume.name === name)) {
       throw new CasemateError('ERR_VOLUME_EXISTS', `there is a volume "${name}" already`, {
         status: 409,
       });
@@ -301,12 +307,23 @@ export class Operations {
       });
     }
     this.checkNewVolume(name, sizeBytes, false);
-    await this.#addVolume(group, name, sizeBytes, 'peer');
+    await this.#claiming(name, () => this.#addVolume(group, name, sizeBytes, 'peer'));
+  }
+
+  /** Nobody else makes a volume of that name here meanwhile, nor at the peer, which asks first. */
+  async #claiming<Result>(name: string, create: () => Promise<Result>): Promise<Result> {
+    this.#claimed.add(name);
+    try {
+      return await create();
+    } finally {
+      this.#claimed.delete(name);
+    }
   }
 
   async #addVolume(group: Group, name: string, sizeBytes: number, by: AskedBy): Promise<void> {
     this.#needPeer(`creating volume "${name}"`);
-    await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
+    // A peer that asks for it has claimed the name there.
+    if (by === 'operator') await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
     if (group.view.reigning) {
       this.#needServing(group);
       const record = volumeAdd(group, name, sizeBytes);

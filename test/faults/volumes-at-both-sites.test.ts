@@ -25,6 +25,17 @@ t.test(
   },
 );
 
+t.test('nor is it in two groups', async (t) => {
+  const { a, b } = await spoiledPair(t);
+  const made = await Promise.allSettled([
+    b.site.createVolume({ name: 'twice', group: 'blocks', sizeBytes }),
+    a.site.createVolume({ name: 'twice', sizeBytes }),
+    a.site.createVolume({ name: 'twice', group: 'blocks', sizeBytes }),
+  ]);
+  t.ok(made.filter(({ status }) => status === 'fulfilled').length < 2);
+  t.ok(namesAt(a).filter((name) => name === 'twice').length < 2);
+});
+
 t.test('a volume that is removed at both sites at once is gone', async (t) => {
   const { a, b } = await spoiledPair(t);
   const removals = [a, b, a].map(({ site }) => site.deleteVolume('blocks'));
