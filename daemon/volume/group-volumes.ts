@@ -130,6 +130,15 @@ export class GroupVolumes {
     return this.#processed;
   }
 
+  /**
+   * Whether reads show everything up to the commit point. Not so while a record changes the table:
+   * what is committed after it waits, and the other site may have answered it, in an earlier reign
+   * or as a standby (R15, R37).
+   */
+  shows(commit: number): boolean {
+    return this.#processed >= commit;
+  }
+
   /** All records up to here are in the data files of their volumes (not yet durable there). */
   get appliedThrough(): number {
     let applied = this.#processed;

@@ -33,7 +33,6 @@ import { PeerSender } from './peer-sender.ts';
 import { Queue } from './queue.ts';
 import { epochStartOf } from './record-payloads.ts';
 import { RegisterTalk } from './register-talk.ts';
-import { ReignReads } from './reign-reads.ts';
 import { RequestDesk } from './request-desk.ts';
 import type { Volume, VolumeHost } from './volume.ts';
 import { Waiters } from './waiters.ts';
@@ -59,7 +58,6 @@ export class Group implements VolumeHost {
   readonly #rest: HistoryRest;
   readonly #events = new Queue<CoreEvent>();
   readonly #waiters = new Waiters();
-  readonly #reads = new ReignReads(this);
   #dispatching = false;
   #closed = false;
   #received: Frame | undefined;
@@ -98,7 +96,7 @@ export class Group implements VolumeHost {
     });
     this.#forwarded = new ForwardedRequests({
       ...reads,
-      mayRead: () => this.#reads.mayShow && this.#core.mayRead(context.nowMs()),
+      mayRead: () => this.volumes.shows(this.#view.commit) && this.#core.mayRead(context.nowMs()),
       volume: (number) => this.volumes.byNumber(number),
       submitPart: (part) => this.desk.submitPart(part),
       reply: (session, reply) => context.link.sendForwardReply(session, reply),
@@ -152,7 +150,8 @@ export class Group implements VolumeHost {
 
   /** Without a time: a read that comes just now. */
   mayRead(receivedAtMs = Number.POSITIVE_INFINITY): boolean {
-    return this.#reads.mayShow && this.#core.mayAnswer(this.#context.nowMs(), receivedAtMs);
+    if (!this.#view.takesReads || !this.volumes.shows(this.#view.commit)) return false;
+    return this.#core.mayAnswer(this.#context.nowMs(), receivedAtMs);
   }
 
   submit(volume: Volume, request: BlockRequest): void {
