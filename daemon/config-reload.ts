@@ -11,8 +11,11 @@ export interface Reloadable {
   readonly logging: { readonly level: LogLevel };
 }
 
-/** Keys that take effect at once; all others need a restart. */
-const reloadedKeys: ReadonlySet<string> = new Set(['logging.level']);
+/** Keys, and tables, that take effect at once; all others need a restart. */
+const reloadedKeys = ['logging.level', 'api.tokens'];
+
+const isReloaded = (key: string): boolean =>
+  reloadedKeys.some((each) => key === each || key.startsWith(`${each}.`));
 
 export interface ReloadOptions<Configuration extends Reloadable> {
   /** What the daemon runs with. */
@@ -38,7 +41,7 @@ export function reloadConfig<Configuration extends Reloadable>(
     return `Not reloaded: ${error.message.replace(/\s+/g, ' ')}`;
   }
   apply(config);
-  const waiting = changedKeys(running, config).filter((key) => !reloadedKeys.has(key));
+  const waiting = changedKeys(running, config).filter((key) => !isReloaded(key));
   if (waiting.length === 0) {
     logger.info('configuration reloaded');
     return 'Configuration reloaded';

@@ -3,6 +3,7 @@
  * `casemate run` and, twice, `casemate demo` come here.
  */
 import { SiteMetrics } from '../metrics/site-metrics.ts';
+import { ApiAccess } from './api/access.ts';
 import { createApi } from './api/create-api.ts';
 import { parseAddress } from './config/address.ts';
 import type { Config } from './config/schema.ts';
@@ -23,6 +24,9 @@ import { siteSentence } from './service-sentence.ts';
 import { Site } from './site.ts';
 import { systemPorts } from './site-ports.ts';
 import { servesClients } from './status.ts';
+import { systemClock } from './system-clock.ts';
+import { HttpListeners } from './system-http-server.ts';
+import type { TlsCredentials } from './system-tls.ts';
 import { clientTls, siteWiring } from './tls-wiring.ts';
 import type { Volume } from './volume/volume.ts';
 
@@ -44,10 +48,12 @@ export async function runSite(config: Config, reread: () => Config): Promise<voi
     credentials?.reload();
     return next;
   };
-  reloadOnHangUp({ running: config, reread: rereadAll, logger, service });
+  const access = new ApiAccess({ tokens: config.api.tokens, nowMs: systemClock.nowMs });
+  reloadOnHangUp({ running: config, reread: rereadAll, access, logger, service });
   service.starting('Reading the log');
   const bug = endOnContradiction(logger);
   let nbd: NbdServer | undefined;
+  let api: { close: () => Promise<void> } | undefined;
   const site = await Site.open({
     config,
     logger: logger.child({ component: 'site' }),
@@ -58,7 +64,8 @@ export async function runSite(config: Config, reread: () => Config): Promise<voi
   try {
     nbd = nbdServer(site, logger.child({ component: 'nbd' }));
     await listen(nbd, config, clientTls({ config, credentials }));
-    const api = await serveOperators(site, logger.child({ component: 'api' }));
+    const apiLogger = logger.child({ component: 'api' });
+    api = await serveOperators(site, { access, credentials, logger: apiLogger });
     await site.start();
     logger.info({ api: config.api.listen, nbd: config.nbd.unix }, 'serving');
     service.started({
@@ -74,6 +81,7 @@ export async function runSite(config: Config, reread: () => Config): Promise<voi
   } catch (error) {
     // A daemon that could not start whole must not stay and serve in part.
     await nbd?.close({ graceMs: 0 });
+    await api?.close();
     throw error;
   } finally {
     await site.close();
@@ -113,10 +121,18 @@ async function listen(
 
 async function serveOperators(
   site: Site,
-  logger: Logger,
-): Promise<{ close: () => Promise<unknown> }> {
+  options: {
+    readonly access: ApiAccess;
+    readonly credentials: TlsCredentials | undefined;
+    readonly logger: Logger;
+  },
+): Promise<{ close: () => Promise<void> }> {
+  const { access, credentials, logger } = options;
   let allocated: ReadonlyMap<Volume, number> = new Map();
-  const metrics = new SiteMetrics(() => metricsSnapshot(site, allocated));
+  const metrics = new SiteMetrics(() => {
+    return { ...metricsSnapshot(site, allocated), apiRefused: access.refused };
+  });
+  const listeners = new HttpListeners((request, response) => api.routing(request, response));
   const api = createApi({
     control: site,
     metricsText: async () => {
@@ -124,9 +140,20 @@ async function serveOperators(
       return await metrics.text();
     },
     figures: () => requestFigures(metricsSnapshot(site, new Map())),
-    config: site.config,
+    bodyBytesMax: site.config.api.bodyBytesMax,
+    guard: { access, originOf: listeners.originOf },
     logger,
   });
-  await listenForOperators(api, site.config.api.listen);
-  return api;
+  const close = async (): Promise<void> => {
+    await listeners.close();
+    await api.close();
+  };
+  try {
+    await api.ready();
+    await listenForOperators(listeners, site.config.api, credentials);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { close };
 }

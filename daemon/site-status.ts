@@ -4,6 +4,7 @@
  * line). Plain data: it goes through JSON as it is. Times are wall-clock milliseconds since 1970.
  */
 import type { HistoryPoint } from '../wal/frame.ts';
+import type { Caller } from './caller.ts';
 
 export interface VolumeStatus {
   readonly name: string;
@@ -184,6 +185,16 @@ export interface SiteEvent {
   readonly code: string;
   readonly group: string | undefined;
   readonly text: string;
+  /** Who asked for it, where somebody did. */
+  readonly by?: Caller | undefined;
+}
+
+/** What somebody asked of this site, and what came of it. */
+export interface OperatorAction {
+  readonly level: 'info' | 'warn';
+  readonly code: 'operator-action' | 'operator-failed' | 'api-refused';
+  readonly text: string;
+  readonly by: Caller;
 }
 
 export interface CreateVolume {
@@ -227,6 +238,8 @@ export interface ResolvedSplit {
 export interface SiteControl {
   status(): Promise<SiteStatus>;
   events(options: { readonly limit: number }): readonly SiteEvent[];
+  /** Keeps as an event who has asked for what. */
+  recordAction(action: OperatorAction): void;
   createVolume(request: CreateVolume): Promise<VolumeStatus>;
   deleteVolume(name: string): Promise<void>;
   resizeVolume(name: string, sizeBytes: number): Promise<VolumeStatus>;

@@ -6,7 +6,6 @@
  */
 import { join } from 'node:path';
 import type { GroupConfig } from '../replication/core/config.ts';
-import type { Clock } from '../replication/link/clock.ts';
 import { Acceptor } from '../replication/register/acceptor.ts';
 import { isAcceptorState } from '../replication/register/messages.ts';
 import { Log } from '../wal/log.ts';
@@ -15,10 +14,10 @@ import { AcceptorBatch } from './acceptor-batch.ts';
 import { AcceptorClients } from './acceptor-clients.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Config } from './config/schema.ts';
-import { CasemateError } from './errors.ts';
 import { repairLog } from './log-repair.ts';
 import { LogRoom } from './log-room.ts';
 import type { Logger } from './logger.ts';
+import { withinOperation } from './operation-limit.ts';
 import { Operations } from './operations.ts';
 import { PeerConversation } from './peer-conversation.ts';
 import { SiteResync } from './resync/site-resync.ts';
@@ -29,6 +28,7 @@ import { delayOn, type SitePorts, systemPorts } from './site-ports.ts';
 import { type SiteRegister, siteRegister } from './site-register.ts';
 import type {
   CreateVolume,
+  OperatorAction,
   PromotionEvidence,
   ResolvedSplit,
   SiteControl,
@@ -40,6 +40,7 @@ import { SiteWitness } from './site-witness.ts';
 import { receivedMemory } from './slab-pool.ts';
 import { SplitResolver } from './split/split-resolver.ts';
 import { siteStatus, volumeStatus } from './status.ts';
+import type { NewEvent } from './store/event-log.ts';
 import { SiteStore } from './store/site-store.ts';
 import type { CertificateEnd } from './system-tls.ts';
 import { applyGathering } from './volume/apply-gathering.ts';
@@ -51,8 +52,6 @@ import { HealingRetries } from './volume/peer-blocks.ts';
 const tickMs = 50;
 /** How long an orderly stop waits for the data files. */
 const drainMsMax = 5000;
-/** An operator's action that takes longer is reported as not done. */
-const operationMsMax = 30_000;
 
 export interface SiteOptions {
   readonly config: Config;
@@ -310,9 +309,14 @@ export class Site implements SiteControl, SiteParts {
     group: string | undefined,
     text: string,
   ): void {
-    this.#logger[level]({ code, group }, text);
+    this.#record({ level, code, group, text });
+  }
+
+  #record(event: Omit<NewEvent, 'atMs'>): void {
+    const { level, code, group, text, by } = event;
+    this.#logger[level]({ code, group, by }, text);
     try {
-      this.store.events.append({ level, code, group, text, atMs: this.clock.wallMs() });
+      this.store.events.append({ ...event, atMs: this.clock.wallMs() });
     } catch (error) {
       // The list of events must not stop what they tell of, such as a disk that runs full.
       this.#logger.warn({ err: error }, 'this event could not be kept');
@@ -327,6 +331,10 @@ export class Site implements SiteControl, SiteParts {
 
   events(options: { readonly limit: number }): readonly SiteEvent[] {
     return this.store.events.list(options);
+  }
+
+  recordAction(action: OperatorAction): void {
+    this.#record({ ...action, group: undefined });
   }
 
   async createVolume(request: CreateVolume): Promise<VolumeStatus> {
@@ -470,31 +478,7 @@ export class Site implements SiteControl, SiteParts {
       event: (level, code, group, text) => this.event(level, code, group, text),
       recordForcedPromotion: (group, promotion) =>
         store.recordForcedPromotion(group.groupId, { ...promotion, atMs: this.clock.wallMs() }),
-      within: (promise, what) => within(this.#ports.clock, promise, what),
+      within: (promise, what) => withinOperation(this.#ports.clock, promise, what),
     };
-  }
-}
-
-/** Gives the result of `promise`, or throws ERR_TIMEOUT: what was begun may still be finished. */
-async function within<Result>(
-  clock: Clock,
-  promise: Promise<Result>,
-  what: string,
-): Promise<Result> {
-  let cancel = (): void => undefined;
-  const late = new Promise<never>((_, reject) => {
-    cancel = clock.setTimer(operationMsMax, () => {
-      reject(
-        new CasemateError('ERR_TIMEOUT', `${what} took longer than ${operationMsMax} ms`, {
-          hint: 'It may still be finished later: `casemate status` shows how it stands.',
-          status: 504,
-        }),
-      );
-    });
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    cancel();
   }
 }

@@ -31,7 +31,7 @@ import { endpoint, Inlet, SocketStream, socketOptions } from './system-network.t
 
 /** Connections that are not through with TLS; one more, and the oldest gives way. */
 const handshakesMax = 64;
-const handshakeMsMax = 10_000;
+export const handshakeMsMax = 10_000;
 
 /** The files, as the configuration's table `tls` names them. */
 export interface TlsFiles {
@@ -314,7 +314,7 @@ function remoteOf(socket: Socket): string {
 }
 
 /** Strangers who never finish their handshake can't pile up (I9). */
-function limitHandshakes(server: Server): void {
+export function limitHandshakes(server: Server): void {
   const pending = new Map<string, Socket>();
   server.on('connection', (socket: Socket) => {
     const key = remoteOf(socket);

@@ -2,6 +2,7 @@
  * Every metric of Casemate: name, meaning, labels, and how it is read from a snapshot. Names begin
  * with `casemate_`, carry base units (seconds, bytes), and counters end in `_total`.
  */
+import { apiRefusedMetric } from './api-declarations.ts';
 import {
   type GroupMetrics,
   type HistogramSnapshot,
@@ -494,6 +495,7 @@ export const declarations: readonly (NumberMetric | DurationMetric)[] = [
   ...witnessMetrics,
   registerMetric,
   certificateMetric,
+  apiRefusedMetric('casemate_api_refused_total'),
   ...groupMetrics,
   ...volumeMetrics,
 ];

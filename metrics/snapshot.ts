@@ -129,8 +129,13 @@ export interface CertificateMetrics {
   readonly expiresAtMs: number;
 }
 
+/** Requests by HTTP that were refused for who sent them, by reason. */
+export type ApiRefused = Readonly<Record<'no-token' | 'wrong-token' | 'role', number>>;
+
 export interface MetricsSnapshot {
   readonly site: SiteFigures;
+  /** Absent where nobody is served by HTTP. */
+  readonly apiRefused?: ApiRefused;
   readonly log: LogMetrics;
   readonly peer: PeerMetrics;
   /** Who decides which site is primary, and whether it answered when it was asked last. */

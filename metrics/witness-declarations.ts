@@ -1,9 +1,10 @@
 /** Every metric of a witness, and the figures they are read from. */
+import { apiRefusedMetric } from './api-declarations.ts';
 import type { NumberMetric } from './declarations.ts';
-
-import type { CertificateMetrics } from './snapshot.ts';
+import type { ApiRefused, CertificateMetrics } from './snapshot.ts';
 
 export interface WitnessSnapshot {
+  readonly apiRefused?: ApiRefused;
   /** Absent without TLS. */
   readonly certificates?: readonly CertificateMetrics[];
   readonly name: string;
@@ -55,6 +56,7 @@ export const witnessDeclarations: readonly NumberMetric<WitnessSnapshot>[] = [
         value: expiresAtMs / 1000,
       })),
   },
+  apiRefusedMetric('casemate_witness_api_refused_total'),
   {
     type: 'counter',
     name: 'casemate_witness_syncs_total',

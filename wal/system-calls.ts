@@ -47,6 +47,12 @@ const sendFlags = 0x40 | 0x4000; // MSG_DONTWAIT, MSG_NOSIGNAL
 /** Bytes of an address of a Unix socket: its family and its path. */
 const localAddressBytes = 110;
 
+const getSocketOption = library.func(
+  'int getsockopt(int fd, int level, int name, int64_t value, int64_t lengthBytes)',
+);
+const socketLevel = 1; // SOL_SOCKET
+const peerCredentials = 17; // SO_PEERCRED: {pid, uid, gid} of who connected, when it did.
+
 const readClock = library.func('int adjtimex(int64_t fields)');
 const clockError = 5; // TIME_ERROR: nothing keeps the clock.
 
@@ -147,6 +153,16 @@ export function sendDatagram(path: string, bytes: Uint8Array): CallResult {
   const code = value < 0 ? errnoNameOf(koffi.errno()) : undefined;
   closeFile(fd);
   return code === undefined ? { value, code } : { value: -1, code };
+}
+
+/** The user id of whoever connected to a Unix socket that was accepted; undefined if not told. */
+export function peerUserId(fd: number): number | undefined {
+  const credentials = new Int32Array(3);
+  const length = new Int32Array([credentials.byteLength]);
+  const [value, lengthBytes] = [koffi.address(credentials), koffi.address(length)];
+  const result = getSocketOption(fd, socketLevel, peerCredentials, value, lengthBytes);
+  if (result !== 0 || length[0] !== credentials.byteLength) return undefined;
+  return new Uint32Array(credentials.buffer)[1];
 }
 
 /**

@@ -3,15 +3,15 @@
  * `SiteControl`. It keeps no state.
  */
 import type { AssertionError } from 'node:assert';
-import type { Config } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
-import { addPageRoutes } from '../page/page-routes.ts';
+import { addPageRoutes, pagePaths } from '../page/page-routes.ts';
 import type { RequestFigures } from '../page/request-figures.ts';
 import type { SiteControl } from '../site-status.ts';
 import { softwareVersion } from '../version.ts';
+import { auditedBy } from './audit.ts';
 import { setErrorReplies } from './error-replies.ts';
-import { checkContentType, checkHost } from './guards.ts';
-import { addHealthRoutes } from './health-routes.ts';
+import { type Guard, guardRequests } from './guards.ts';
+import { addHealthRoutes, healthPaths } from './health-routes.ts';
 import { type HttpServer, makeHttpServer } from './http-server.ts';
 import { addSiteRoutes } from './site-routes.ts';
 import { validatorCompiler } from './validation.ts';
@@ -23,7 +23,9 @@ export interface ApiOptions {
   readonly metricsText: () => Promise<string>;
   /** What clients have asked for, for the page's plots. */
   readonly figures: () => RequestFigures;
-  readonly config: Pick<Config, 'api'>;
+  readonly bodyBytesMax: number;
+  /** Who may do what, and how a connection came. */
+  readonly guard: Pick<Guard, 'access' | 'originOf'>;
   readonly logger: Logger;
   /** An assertion failed in a handler; by default it is thrown as an uncaught exception. */
   readonly bug?: (error: AssertionError) => void;
@@ -35,30 +37,26 @@ function throwUncaught(error: AssertionError): void {
   });
 }
 
-/** Makes the server; the caller listens (loopback only) or injects requests. */
+/** Makes the server; the caller listens, or injects requests. */
 export function createApi(options: ApiOptions): HttpServer {
-  const { config, logger, bug = throwUncaught } = options;
+  const { control, logger, bug = throwUncaught } = options;
   const api = makeHttpServer({
-    bodyBytesMax: config.api.bodyBytesMax,
+    bodyBytesMax: options.bodyBytesMax,
     title: 'Casemate',
     description: 'What one site says of itself, and what an operator can ask of it.',
     version: softwareVersion,
   });
   api.setValidatorCompiler(validatorCompiler);
   setErrorReplies(api, { logger, bug });
-  api.addHook('onRequest', async (request) => {
-    checkHost(request);
-    checkContentType(request);
-  });
-  api.addHook('onResponse', async (request, reply) => {
-    if (request.method === 'GET') return;
-    const { method, url } = request;
-    logger.info({ method, url, status: reply.statusCode }, 'operator request answered');
+  const callerOf = guardRequests(api, {
+    ...options.guard,
+    openPaths: [...healthPaths, ...pagePaths],
+    tell: (text, by) => control.recordAction({ level: 'warn', code: 'api-refused', text, by }),
   });
   void api.register(async (scope) => {
-    addHealthRoutes(scope, options);
-    addSiteRoutes(scope, options.control);
-    addVolumeRoutes(scope, options.control);
+    addHealthRoutes(scope, { ...options, callerOf });
+    addSiteRoutes(scope, control);
+    addVolumeRoutes(scope, control, auditedBy(control, callerOf));
     addPageRoutes(scope, options);
     scope.get('/v1/openapi.json', { schema: { hide: true } }, async () => api.swagger());
   });

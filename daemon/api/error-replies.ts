@@ -3,7 +3,8 @@ import { AssertionError } from 'node:assert';
 import { ReplicationError } from '../../replication/errors.ts';
 import { CasemateError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
-import type { HttpError, HttpServer } from './http-server.ts';
+import type { HttpError, HttpRequest, HttpServer } from './http-server.ts';
+import { withoutTokens } from './tokens.ts';
 
 interface ErrorReply {
   readonly status: number;
@@ -55,14 +56,22 @@ export interface ErrorRepliesOptions {
   readonly bug: (error: AssertionError) => void;
 }
 
+const failed = 'request failed';
+
+/** The path of a request without what somebody may have put there that no log should have. */
+function loggedPath({ url }: HttpRequest): string {
+  return withoutTokens(url.replace(/\?.*/s, ''));
+}
+
 /** Sets how the server answers errors and unknown paths. */
 export function setErrorReplies(api: HttpServer, { logger, bug }: ErrorRepliesOptions): void {
   api.setErrorHandler(async (error, request, reply) => {
     const { status, body } = replyFor(error);
     if (status >= 500 && !(error instanceof CasemateError)) {
-      logger.error({ err: error, method: request.method, url: request.url }, 'request failed');
+      logger.error({ err: error, method: request.method, path: loggedPath(request) }, failed);
     }
     if (error instanceof AssertionError) bug(error);
+    if (status === 401) void reply.header('www-authenticate', 'Bearer realm="casemate"');
     return reply.code(status).type('application/json; charset=utf-8').send(body);
   });
   api.setNotFoundHandler((request) => {

@@ -2,20 +2,25 @@
 import { Type } from '@sinclair/typebox';
 import { readinessProblems } from '../../metrics/health.ts';
 import type { SiteControl } from '../site-status.ts';
+import type { CallerOf } from './guards.ts';
 import type { HttpServer } from './http-server.ts';
 import { readinessSchema } from './schemas.ts';
 
 export interface HealthRoutesOptions {
   readonly control: SiteControl;
   readonly metricsText: () => Promise<string>;
+  readonly callerOf: CallerOf;
 }
+
+/** What supervisors and load balancers ask without a token. */
+export const healthPaths: readonly string[] = ['/healthz', '/readyz'];
 
 const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** Adds the routes to the server. */
 export function addHealthRoutes(
   api: HttpServer,
-  { control, metricsText }: HealthRoutesOptions,
+  { control, metricsText, callerOf }: HealthRoutesOptions,
 ): void {
   api.get(
     '/healthz',
@@ -31,17 +36,17 @@ export function addHealthRoutes(
     '/readyz',
     {
       schema: {
-        summary: 'Ready: every group serves. Otherwise 503 with the reasons.',
+        summary: 'Ready: every group serves. Otherwise 503; the reasons for who may read.',
         response: { 200: readinessSchema, 503: readinessSchema },
       },
     },
-    async (_request, reply) => {
+    async (request, reply) => {
       const problems = readinessProblems(await control.status());
-      void reply.code(problems.length === 0 ? 200 : 503);
-      return {
-        ready: problems.length === 0,
-        problems: problems.map(({ code, group, text }) => ({ code, group, text })),
-      };
+      const ready = problems.length === 0;
+      void reply.code(ready ? 200 : 503);
+      // A load balancer has no secret, and needs no names.
+      if (callerOf(request).role === 'none') return { ready };
+      return { ready, problems: problems.map(({ code, group, text }) => ({ code, group, text })) };
     },
   );
   api.get(

@@ -19,11 +19,6 @@ export interface HttpServerOptions {
   readonly version: string;
 }
 
-/** A connection that sends nothing is closed after so long. */
-const idleMs = 60_000;
-/** A request has to be there as a whole after so long. */
-const requestMs = 30_000;
-
 /** JSON bodies; an empty one counts as absent, so that an action needs no body. */
 function setBodyParser(server: FastifyInstance): void {
   const parse = server.getDefaultJsonParser('error', 'error');
@@ -38,14 +33,14 @@ function setBodyParser(server: FastifyInstance): void {
   );
 }
 
-/** Makes a server without routes. What is sent is what a route gave: no schema drops anything. */
+/**
+ * Makes a server without routes, which listens nowhere by itself (`daemon/system-http-server.ts`).
+ * What is sent is what a route gave: no schema drops anything.
+ */
 export function makeHttpServer(options: HttpServerOptions): FastifyInstance {
   const { bodyBytesMax, title, description, version } = options;
   const server = fastify({
     bodyLimit: bodyBytesMax,
-    connectionTimeout: idleMs,
-    requestTimeout: requestMs,
-    forceCloseConnections: true,
     logger: false,
   });
   setBodyParser(server);

@@ -177,6 +177,16 @@ export const eventsSchema = Type.Object({
       code: text,
       group: Type.Optional(text),
       text,
+      by: Type.Optional(
+        Type.Object(
+          {
+            who: text,
+            role: Type.Union([Type.Literal('read'), Type.Literal('operate'), Type.Literal('none')]),
+            from: text,
+          },
+          { description: 'Who asked for it, where somebody did.' },
+        ),
+      ),
     }),
     { description: 'Newest first.' },
   ),
@@ -206,7 +216,11 @@ export const evidenceSchema = Type.Object({
 
 export const readinessSchema = Type.Object({
   ready: Type.Boolean(),
-  problems: Type.Array(Type.Object({ code: text, group: Type.Optional(text), text })),
+  problems: Type.Optional(
+    Type.Array(Type.Object({ code: text, group: Type.Optional(text), text }), {
+      description: 'Only for who may read: not without a token, where there are tokens.',
+    }),
+  ),
 });
 
 export const whySchema = Type.Object({

@@ -3,6 +3,8 @@ import type { Static } from '@sinclair/typebox';
 import { Type } from '@sinclair/typebox';
 import { CasemateError } from '../errors.ts';
 import type { GroupStatus, SiteControl, VolumeStatus } from '../site-status.ts';
+import type { Audited } from './audit.ts';
+import { shownName } from './guards.ts';
 import type { HttpServer } from './http-server.ts';
 import {
   createVolumeSchema,
@@ -38,14 +40,19 @@ async function find(
   });
 }
 
-/** Adds the routes to the server. */
-export function addVolumeRoutes(api: HttpServer, control: SiteControl): void {
-  addCollectionRoutes(api, control);
-  addVolumeRoute(api, control);
-  addRoleRoutes(api, control);
+/** A volume as events name it. */
+const volumeWords = (name: string): string => `volume ${shownName(name)}`;
+
+/** Adds the routes to the server. What changes something goes through `audited`. */
+export function addVolumeRoutes(api: HttpServer, control: SiteControl, audited: Audited): void {
+  addCollectionRoutes(api, control, audited);
+  addVolumeRoute(api, control, audited);
+  addSwitchoverRoute(api, control, audited);
+  addPromotionRoutes(api, control, audited);
+  addResolveRoute(api, control, audited);
 }
 
-function addCollectionRoutes(api: HttpServer, control: SiteControl): void {
+function addCollectionRoutes(api: HttpServer, control: SiteControl, audited: Audited): void {
   api.get(
     '/v1/volumes',
     { schema: { summary: 'All volumes.', response: { 200: volumeListSchema } } },
@@ -64,13 +71,15 @@ function addCollectionRoutes(api: HttpServer, control: SiteControl): void {
       },
     },
     async (request, reply) => {
-      const volume = await control.createVolume(request.body);
-      return reply.code(201).send(volume);
+      const { body } = request;
+      const what = `create ${volumeWords(body.name)} of ${body.sizeBytes} bytes`;
+      const created = await audited(request, what, () => control.createVolume(body));
+      return reply.code(201).send(created);
     },
   );
 }
 
-function addVolumeRoute(api: HttpServer, control: SiteControl): void {
+function addVolumeRoute(api: HttpServer, control: SiteControl, audited: Audited): void {
   api.get<Named>(
     '/v1/volumes/:name',
     {
@@ -92,7 +101,12 @@ function addVolumeRoute(api: HttpServer, control: SiteControl): void {
         response: { 200: volumeStatusSchema, ...errors },
       },
     },
-    async (request) => await control.resizeVolume(request.params.name, request.body.sizeBytes),
+    async (request) => {
+      const { name } = request.params;
+      const { sizeBytes } = request.body;
+      const what = `grow ${volumeWords(name)} to ${sizeBytes} bytes`;
+      return await audited(request, what, () => control.resizeVolume(name, sizeBytes));
+    },
   );
   api.delete<Named>(
     '/v1/volumes/:name',
@@ -104,13 +118,14 @@ function addVolumeRoute(api: HttpServer, control: SiteControl): void {
       },
     },
     async (request, reply) => {
-      await control.deleteVolume(request.params.name);
+      const { name } = request.params;
+      await audited(request, `delete ${volumeWords(name)}`, () => control.deleteVolume(name));
       return reply.code(204).send();
     },
   );
 }
 
-function addRoleRoutes(api: HttpServer, control: SiteControl): void {
+function addSwitchoverRoute(api: HttpServer, control: SiteControl, audited: Audited): void {
   api.post<Named>(
     '/v1/volumes/:name/switchover',
     {
@@ -121,10 +136,14 @@ function addRoleRoutes(api: HttpServer, control: SiteControl): void {
       },
     },
     async (request) => {
-      await control.switchover(request.params.name);
-      return await find(control, request.params.name);
+      const { name } = request.params;
+      await audited(request, `switch ${volumeWords(name)} over`, () => control.switchover(name));
+      return await find(control, name);
     },
   );
+}
+
+function addPromotionRoutes(api: HttpServer, control: SiteControl, audited: Audited): void {
   api.get<Named>(
     '/v1/volumes/:name/promotion',
     {
@@ -147,10 +166,16 @@ function addRoleRoutes(api: HttpServer, control: SiteControl): void {
       },
     },
     async (request) => {
-      await control.forcePromote(request.params.name, request.body.confirmation);
-      return await find(control, request.params.name);
+      const { name } = request.params;
+      const { confirmation } = request.body;
+      const what = `promote ${volumeWords(name)} by force`;
+      await audited(request, what, () => control.forcePromote(name, confirmation));
+      return await find(control, name);
     },
   );
+}
+
+function addResolveRoute(api: HttpServer, control: SiteControl, audited: Audited): void {
   api.post<Named & { Body: Static<typeof resolveSchema> }>(
     '/v1/volumes/:name/resolve',
     {
@@ -161,6 +186,11 @@ function addRoleRoutes(api: HttpServer, control: SiteControl): void {
         response: { 200: resolvedSchema, ...errors },
       },
     },
-    async (request) => await control.resolveSplit(request.params.name, request.body.drop),
+    async (request) => {
+      const { name } = request.params;
+      const { drop } = request.body;
+      const what = `resolve ${volumeWords(name)}, dropping what ${shownName(drop)} has changed`;
+      return await audited(request, what, () => control.resolveSplit(name, drop));
+    },
   );
 }

@@ -5,20 +5,19 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { errorSchema } from '../api/schemas.ts';
-import { loadConfig } from '../config/parse.ts';
 import { CasemateError } from '../errors.ts';
-import { unreachable, usageError } from './errors.ts';
-import type { Terminal } from './terminal.ts';
+import { type ApiRequest, type ApiWay, exchange } from './api-exchange.ts';
+import { isDistrust, type Missed, nothingSent, unreachable, untrusted } from './errors.ts';
 
-const standardUrl = 'http://127.0.0.1:9617';
-
-type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+type Method = ApiRequest['method'];
 
 export class ApiClient {
-  readonly url: string;
+  /** The first one that lets connect is used. */
+  readonly #ways: readonly ApiWay[];
+  #place = '';
 
-  constructor(url: string) {
-    this.url = url;
+  constructor(ways: readonly ApiWay[]) {
+    this.#ways = ways;
   }
 
   async get<Schema extends TSchema>(path: string, schema: Schema): Promise<Static<Schema>> {
@@ -40,25 +39,28 @@ export class ApiClient {
   }
 
   async #request(method: Method, path: string, body?: object): Promise<unknown> {
-    const url = new URL(path, this.url);
-    const change =
-      body === undefined
-        ? {}
-        : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-    let status: number;
-    let text: string;
-    try {
-      const response = await fetch(url, { method, ...change });
-      status = response.status;
-      text = await response.text();
-    } catch (error) {
-      throw unreachable(this.url, error);
-    }
+    const { status, text } = await this.#exchange({ method, path, body });
     const answer = text === '' ? undefined : this.#parse(text);
     if (status >= 200 && status < 300) return answer;
     if (!Value.Check(errorSchema, answer)) throw this.#foreign(`it answered with status ${status}`);
     const { code, message, hint } = answer;
     throw new CasemateError(code, message, { status, ...(hint === undefined ? {} : { hint }) });
+  }
+
+  async #exchange(request: ApiRequest): Promise<{ status: number; text: string }> {
+    const missed: Missed[] = [];
+    for (const way of this.#ways) {
+      this.#place = way.place;
+      try {
+        return await exchange(way, request);
+      } catch (error) {
+        if (isDistrust(error)) throw untrusted(way.place, error);
+        missed.push({ place: way.place, error });
+        // What was sent may be done already: it is not sent again.
+        if (!nothingSent(error)) break;
+      }
+    }
+    throw unreachable(missed);
   }
 
   #parse(text: string): unknown {
@@ -78,7 +80,7 @@ export class ApiClient {
   #foreign(why: string): CasemateError {
     return new CasemateError(
       'ERR_API_ANSWER',
-      `what answers at ${this.url} is not a Casemate daemon of this version: ${why.trim()}`,
+      `what answers at ${this.#place} is not a Casemate daemon of this version: ${why.trim()}`,
       { hint: 'Use the command of the version that runs as the daemon.' },
     );
   }
@@ -87,19 +89,4 @@ export class ApiClient {
 /** The path of a volume, or of something below it. */
 export function volumePath(name: string, below = ''): string {
   return `/v1/volumes/${encodeURIComponent(name)}${below}`;
-}
-
-/** Finds the daemon by --api, --config, the environment or the standard address. */
-export function findDaemon(
-  options: { readonly api?: string | undefined; readonly config?: string | undefined },
-  terminal: Terminal,
-): ApiClient {
-  if (options.api === undefined && options.config !== undefined) {
-    return new ApiClient(`http://${loadConfig(options.config).api.listen}`);
-  }
-  const url = options.api ?? terminal.environment['CASEMATE_API'] ?? standardUrl;
-  if (!URL.canParse(url) || !/^https?:/.test(url)) {
-    throw usageError(`"${url}" is no URL of an API`, `It looks like ${standardUrl}.`);
-  }
-  return new ApiClient(url);
 }

@@ -17,6 +17,7 @@ import { resolveCommand } from './resolve-command.ts';
 import { promoteCommand, switchoverCommand } from './role-commands.ts';
 import { eventsCommand, statusCommand, whyCommand } from './site-commands.ts';
 import type { Terminal } from './terminal.ts';
+import { tokenCreateCommand } from './token-command.ts';
 import {
   createCommand,
   deleteCommand,
@@ -42,6 +43,7 @@ export const commands: readonly Command[] = [
   switchoverCommand,
   promoteCommand,
   resolveCommand,
+  tokenCreateCommand,
   pkiInitCommand,
   pkiIssueCommand,
   pkiRenewCommand,

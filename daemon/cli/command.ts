@@ -20,10 +20,14 @@ type Options = NonNullable<ParseArgsConfig['options']>;
 export const daemonOptions = {
   api: { type: 'string' },
   config: { type: 'string' },
+  'token-file': { type: 'string' },
+  ca: { type: 'string' },
 } as const;
 
-export const daemonOptionsHelp = `  --api URL      where the daemon's API listens (default: $CASEMATE_API, or http://127.0.0.1:9617)
-  --config FILE  take the address from this configuration file of the daemon`;
+export const daemonOptionsHelp = `  --config FILE  the daemon's configuration: asks at its Unix socket, else at its address
+  --api URL      where the daemon's API listens (default: $CASEMATE_API, or http://127.0.0.1:9617)
+  --token-file FILE  file with a token (default: $CASEMATE_TOKEN, or the file $CASEMATE_TOKEN_FILE)
+  --ca FILE      authority of the daemon's certificate, for https (default: $CASEMATE_CA_FILE)`;
 
 /** The option that a message of parseArgs is about. */
 function optionIn(message: string): string | undefined {

@@ -5,11 +5,11 @@ import type { Loaded } from '../doctor/examine.ts';
 import { type Finding, worstOf } from '../doctor/finding.ts';
 import type { Running } from '../doctor/running.ts';
 import { CasemateError } from '../errors.ts';
-import { ApiClient, findDaemon } from './api-client.ts';
 import { coloured } from './colour.ts';
 import { type Command, readArguments } from './command.ts';
 import { usageError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
+import { daemonOf, findDaemon } from './find-daemon.ts';
 import type { Terminal } from './terminal.ts';
 
 const marks = { ok: 'ok', warning: 'WARNING', error: 'ERROR' } as const;
@@ -94,9 +94,12 @@ const witnessSchema = Type.Object({ name: Type.String(), version: Type.String() 
 async function askDaemon(loaded: Loaded, file: string, terminal: Terminal): Promise<Running> {
   try {
     if (loaded.kind === 'witness') {
-      const daemon = new ApiClient(`http://${loaded.config.api.listen}`);
+      const { config } = loaded;
+      const [cluster = ''] = Object.keys(config.clusters);
+      const identity = { cluster, role: 'witness', name: config.name } as const;
+      const daemon = daemonOf(config, identity, {}, terminal);
       const { name, version } = await daemon.get('/v1/status', witnessSchema);
-      if (name === loaded.config.name) return { kind: 'running', version, status: undefined };
+      if (name === config.name) return { kind: 'running', version, status: undefined };
       return { kind: 'unclear', text: `the witness ${name} answers there` };
     }
     const daemon = findDaemon({ config: file }, terminal);

@@ -1,10 +1,11 @@
 /** `casemate switchover` and `casemate promote`: who is primary. */
 import { evidenceSchema, volumeDetailSchema } from '../api/schemas.ts';
-import { findDaemon, volumePath } from './api-client.ts';
+import { volumePath } from './api-client.ts';
 import { type Command, daemonOptions, daemonOptionsHelp, readArguments } from './command.ts';
 import { confirmByName } from './confirm.ts';
 import { usageError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
+import { findDaemon } from './find-daemon.ts';
 import { evidenceText } from './promotion-text.ts';
 import { firstOf } from './volume-commands.ts';
 

@@ -1,13 +1,14 @@
 /** `casemate status`, `why` and `events`: how a site stands. */
 import { eventsSchema, siteStatusSchema, whySchema } from '../api/schemas.ts';
+import { callerText } from '../caller.ts';
 import { nearestName } from '../config/nearest-name.ts';
 import { CasemateError } from '../errors.ts';
-import { findDaemon } from './api-client.ts';
 import { coloured } from './colour.ts';
 import { alignColumns } from './columns.ts';
 import { type Command, daemonOptions, daemonOptionsHelp, readArguments } from './command.ts';
 import { usageError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
+import { findDaemon } from './find-daemon.ts';
 import { statusText, whyText } from './status-text.ts';
 import { watch } from './watch.ts';
 
@@ -105,7 +106,7 @@ export const eventsCommand: Command = {
   summary: 'list what happened at the site',
   help: `Usage: casemate events [--limit N] [--json]
 
-Lists what happened at the site, oldest first, the newest N.
+Lists what happened at the site, oldest first, the newest N; of what an operator asked for, also who.
 
   --limit N      how many (default: 20)
   --json         as JSON, newest first
@@ -126,12 +127,12 @@ Example:
     }
     const rows = events
       .toReversed()
-      .map(({ atMs, level, code, group = '-', text }) => [
+      .map(({ atMs, level, code, group = '-', text, by }) => [
         new Date(atMs).toISOString(),
         level,
         code,
         group,
-        text,
+        by === undefined ? text : `${text}, by ${callerText(by)}`,
       ]);
     terminal.write(rows.length === 0 ? 'no events yet\n' : alignColumns(rows));
     return exitCodes.ok;

@@ -7,12 +7,13 @@ import {
 } from '../api/schemas.ts';
 import { formatSize, parseSize, sizeForm } from '../config/sizes.ts';
 import { CasemateError } from '../errors.ts';
-import { findDaemon, volumePath } from './api-client.ts';
+import { volumePath } from './api-client.ts';
 import { alignColumns } from './columns.ts';
 import { type Command, daemonOptions, daemonOptionsHelp, readArguments } from './command.ts';
 import { confirmByName } from './confirm.ts';
 import { usageError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
+import { findDaemon } from './find-daemon.ts';
 import { volumeText } from './status-text.ts';
 
 const string = { type: 'string' } as const;

@@ -85,7 +85,8 @@ function readValue(schema: TSchema, value: unknown, key: string, problems: strin
   const plain =
     schema['size'] === true && typeof value === 'string' ? (parseSize(value) ?? value) : value;
   if (!Value.Check(schema, plain)) {
-    problems.push(`${key} must be ${expectation(schema)}; it is ${quote(value)}`);
+    const found = schema['hidden'] === true ? 'something else' : quote(value);
+    problems.push(`${key} must be ${expectation(schema)}; it is ${found}`);
   }
   return plain;
 }
@@ -168,15 +169,19 @@ function readNamedTables(schema: TRecord, tables: Table, key: string, reading: R
   return result;
 }
 
-/** Fills in the defaults that depend on other keys. */
-function deriveDefaults(table: Table): void {
-  const nbd = table['nbd'];
-  const dataDirectory = table['dataDirectory'];
-  if (!isTable(nbd) || typeof dataDirectory !== 'string') return;
-  nbd['unix'] ??= join(dataDirectory, 'nbd.sock');
+/** Fills in the defaults that depend on other keys: sockets that are in the data directory. */
+export function deriveSocketDefaults(config: Table): void {
+  const { dataDirectory, nbd, api } = config;
+  if (typeof dataDirectory !== 'string') return;
+  if (isTable(nbd)) nbd['unix'] ??= join(dataDirectory, 'nbd.sock');
+  if (isTable(api)) api['unix'] ??= join(dataDirectory, 'api.sock');
 }
 
-const siteDefinition = { schema: configSchema, deriveDefaults, relationProblems };
+const siteDefinition = {
+  schema: configSchema,
+  deriveDefaults: deriveSocketDefaults,
+  relationProblems,
+};
 
 function deepFreeze<Type extends object>(value: Type): Type {
   for (const member of Object.values(value)) {

@@ -166,18 +166,47 @@ function addressProblems(config: Config): string[] {
       problems.push(`${key} ("${text}") must name the port the ${other} listens on`);
     }
   }
-  problems.push(...apiProblems(config.api.listen));
   for (const [key] of dialed) addresses.delete(key);
   return [...problems, ...sharedPortProblems(addresses)];
 }
 
-/** An API that anybody could reach; the address itself is checked elsewhere. */
-export function apiProblems(listen: string): string[] {
-  const api = parseAddress(listen);
-  if (api === undefined || isLoopbackHost(api.host)) return [];
-  return [
-    `api.listen ("${listen}") must be a loopback address such as "127.0.0.1:9617": the API has neither TLS nor tokens, so anybody who reaches it can delete volumes; put a proxy that authenticates in front to reach it from elsewhere`,
-  ];
+/** What the API of a site or a witness needs of the other keys. */
+interface ApiKeys {
+  readonly api: {
+    readonly listen: string;
+    readonly unix: string;
+    readonly tokens?: Readonly<Record<string, { readonly sha256: string }>> | undefined;
+  };
+  readonly tls?: object | undefined;
+}
+
+/** An API that anybody could reach or read along with; the address itself is checked elsewhere. */
+export function apiProblems({ api, tls }: ApiKeys): string[] {
+  const { listen, unix, tokens = {} } = api;
+  const problems = socketPathProblems('api.unix', unix);
+  const byHash = new Map<string, string>();
+  for (const [name, { sha256 }] of Object.entries(tokens)) {
+    const other = byHash.get(sha256);
+    byHash.set(sha256, name);
+    if (other === undefined) continue;
+    problems.push(
+      `api.tokens.${name}.sha256 is that of api.tokens.${other} too: each needs a token of its own, or nobody can tell whose it was`,
+    );
+  }
+  const address = parseAddress(listen);
+  if (address === undefined || isLoopbackHost(address.host)) return problems;
+  const place = `api.listen ("${listen}") is no loopback address`;
+  if (tls === undefined) {
+    problems.push(
+      `${place}, so it needs a table [tls]: without TLS everybody on the way could read tokens and use them; "127.0.0.1:${address.port}" needs none`,
+    );
+  }
+  if (Object.keys(tokens).length === 0) {
+    problems.push(
+      `${place}, so it needs a table [api.tokens.NAME] at least: without tokens everybody who reaches it could delete volumes; \`casemate token create NAME --role read\` makes one, "127.0.0.1:${address.port}" needs none`,
+    );
+  }
+  return problems;
 }
 
 /** Two servers of one daemon on the same host and port: the second would fail to start. */
@@ -194,12 +223,20 @@ function sharedPortProblems(addresses: ReadonlyMap<string, Address>): string[] {
   return problems;
 }
 
-function pathProblems({ nbd }: Config): string[] {
-  const lengthBytes = Buffer.byteLength(nbd.unix);
+function socketPathProblems(key: string, path: string): string[] {
+  const lengthBytes = Buffer.byteLength(path);
   if (lengthBytes <= unixPathBytesMax) return [];
   return [
-    `nbd.unix ("${nbd.unix}") must be at most ${unixPathBytesMax} bytes long, it has ${lengthBytes}: the system takes no longer path for a socket; set nbd.unix to a shorter one`,
+    `${key} ("${path}") must be at most ${unixPathBytesMax} bytes long, it has ${lengthBytes}: the system takes no longer path for a socket; set ${key} to a shorter one`,
   ];
+}
+
+function pathProblems({ nbd, api }: Config): string[] {
+  const problems = socketPathProblems('nbd.unix', nbd.unix);
+  if (nbd.unix === api.unix) {
+    problems.push(`api.unix ("${api.unix}") is the same path as nbd.unix: each needs its own`);
+  }
+  return problems;
 }
 
 function accessProblems({ access = {} }: Config): string[] {
@@ -221,6 +258,7 @@ export function relationProblems(config: Config): string[] {
     ...timeProblems(config),
     ...sizeProblems(config),
     ...pathProblems(config),
+    ...apiProblems(config),
     ...accessProblems(config),
     ...registerProblems(config),
   ];

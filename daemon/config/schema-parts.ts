@@ -14,6 +14,8 @@ export interface KeyAnnotations {
   readonly form?: string;
   /** The default is derived from other keys; how, in words. */
   readonly derivedDefault?: string;
+  /** A wrong value is not shown in messages: it may be a secret that was put there by mistake. */
+  readonly hidden?: true;
 }
 
 function bytes(text: string) {
@@ -83,11 +85,46 @@ export const clusterName = {
   form: 'a name of 1 to 63 letters, digits, "-", "_" and "."',
 } as const;
 
-/** Where operators and Prometheus reach a process. */
-export function apiAddress(standard: string) {
-  return address(
-    'HTTP address of the API, /metrics and the health checks. Loopback only: it has neither TLS nor tokens.',
-    { default: standard },
+/** The table `api`, with which operators and Prometheus reach a process; `roles` are its tokens'. */
+export function apiTable<Roles extends TSchema, More extends Record<string, TSchema>>(
+  standard: string,
+  roles: Roles,
+  more: More,
+) {
+  const tokens = Type.Record(
+    Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' }),
+    table(
+      {
+        role: roles,
+        sha256: Type.String({
+          pattern: '^[0-9a-f]{64}$',
+          form: 'the SHA-256 of a token, 64 hex digits, as `casemate token create` shows it',
+          hidden: true,
+          description:
+            'SHA-256 of the token NAME, as `casemate token create` shows it. The token itself is nowhere here.',
+        }),
+      },
+      'One token.',
+    ),
+    {
+      form: 'a name of 1 to 63 letters, digits, "-", "_" and "."',
+      description: 'Who may use the API over TCP.',
+    },
+  );
+  return table(
+    {
+      listen: address(
+        'TCP address of the API, /metrics and the health checks: HTTP on loopback, HTTPS with the certificate of [tls] elsewhere, which needs [tls] and a token.',
+        { default: standard },
+      ),
+      unix: path(
+        'Unix socket of the same, for whom the file modes on its way let in: they need no token, and may do everything.',
+        { derivedDefault: '<dataDirectory>/api.sock' },
+      ),
+      ...more,
+      tokens: Type.Optional(tokens),
+    },
+    'The HTTP API.',
   );
 }
 

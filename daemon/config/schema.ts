@@ -7,7 +7,7 @@ import { Type } from '@sinclair/typebox';
 import { registerTable } from './register-table.ts';
 import {
   address,
-  apiAddress,
+  apiTable,
   type Checked,
   clusterName,
   integer,
@@ -261,15 +261,18 @@ export const configSchema = table(
         },
       ),
     ),
-    api: table(
+    api: apiTable(
+      '127.0.0.1:9617',
+      Type.Union([Type.Literal('read'), Type.Literal('operate')], {
+        description:
+          'What its bearer may do: look ("read"), or everything that the command can ("operate").',
+      }),
       {
-        listen: apiAddress('127.0.0.1:9617'),
         bodyBytesMax: size(
           { min: '1KiB', max: '16MiB', standard: '64KiB' },
           'Largest request body that the API takes.',
         ),
       },
-      'The HTTP API.',
     ),
     logging: loggingTable(),
     events: table(

@@ -5,6 +5,7 @@
 import { chmodSync } from 'node:fs';
 import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { CasemateError } from '../errors.ts';
+import { claimSocketPath } from '../system-socket-path.ts';
 import type { ExportDirectory } from './block-device.ts';
 import { ClientAccess } from './client-access.ts';
 import { Connection } from './connection.ts';
@@ -14,7 +15,6 @@ import { ArenaPool } from './reply-queue.ts';
 import { RequestPool } from './request.ts';
 import { TrafficBudget } from './traffic-budget.ts';
 import { TurnQueue } from './turn-queue.ts';
-import { claimSocketPath } from './unix-socket-path.ts';
 
 export interface NbdServerOptions {
   readonly exports: ExportDirectory;
@@ -40,6 +40,11 @@ const pooledRequestsMax = 4096;
 const pooledArenasMax = 16;
 const listenBacklog = 511;
 const socketMode = 0o660;
+const socketPathWords = {
+  key: 'nbd.unix',
+  inUse: 'ERR_NBD_SOCKET_IN_USE',
+  path: 'ERR_NBD_SOCKET_PATH',
+};
 
 export class NbdServer {
   readonly #host: ConnectionHost;
@@ -82,7 +87,7 @@ export class NbdServer {
    * ERR_NBD_SOCKET_PATH or ERR_NBD_LISTEN.
    */
   async listenUnix(path: string): Promise<void> {
-    await claimSocketPath(path);
+    await claimSocketPath(path, socketPathWords);
     await this.#listen({ path, backlog: listenBacklog }, path);
     chmodSync(path, socketMode);
   }

@@ -4,6 +4,7 @@
  */
 import { type Static, Type } from '@sinclair/typebox';
 import { explain } from '../api/why.ts';
+import { callerText } from '../caller.ts';
 import { formatSize } from '../config/sizes.ts';
 import { type Advice, allAdvice, compareLevels, headline, type Level } from '../headline.ts';
 import type { GroupStatus, SiteEvent, SiteStatus, VolumeStatus } from '../site-status.ts';
@@ -173,7 +174,9 @@ export function overview(
     log: logPart(status),
     volumes: volumeRows(status),
     events: events.slice(0, eventsShown).map((event) => {
-      return { ...event, group: event.group ?? '' };
+      const { number, atMs, level: ofEvent, group = '', text: what, by } = event;
+      const said = by === undefined ? what : `${what}, by ${callerText(by)}`;
+      return { number, atMs, level: ofEvent, group, text: said };
     }),
     figures: {
       boundsMs: [...boundsMs],

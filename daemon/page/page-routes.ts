@@ -40,6 +40,9 @@ const pageHeaders = {
   'cache-control': 'no-store',
 };
 
+/** What a browser gets before it has a token: nothing of the site. */
+export const pagePaths: readonly string[] = files.map(({ url }) => url);
+
 /** Adds the page and `/v1/overview` to the server. */
 export function addPageRoutes(api: HttpServer, { control, figures }: PageOptions): void {
   for (const { url, name, type } of files) {

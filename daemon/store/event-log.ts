@@ -23,16 +23,29 @@ const format: DatabaseFormat = {
        group_name TEXT,
        text TEXT NOT NULL
      ) STRICT;`,
+    `ALTER TABLE event ADD COLUMN by_who TEXT;
+     ALTER TABLE event ADD COLUMN by_role TEXT;
+     ALTER TABLE event ADD COLUMN by_from TEXT;`,
   ],
 };
+
+const optionalText = Type.Union([Type.String(), Type.Null()]);
 
 const rowSchema = Type.Object({
   number: countSchema,
   at_ms: countSchema,
   level: Type.Union([Type.Literal('info'), Type.Literal('warn'), Type.Literal('error')]),
   code: Type.String(),
-  group_name: Type.Union([Type.String(), Type.Null()]),
+  group_name: optionalText,
   text: Type.String(),
+  by_who: optionalText,
+  by_role: Type.Union([
+    Type.Literal('read'),
+    Type.Literal('operate'),
+    Type.Literal('none'),
+    Type.Null(),
+  ]),
+  by_from: optionalText,
 });
 
 /** An event before it has its number. */
@@ -50,7 +63,8 @@ export class EventLog {
     this.#countMax = countMax;
     this.#statements = {
       append: database.prepare(
-        'INSERT INTO event (at_ms, level, code, group_name, text) VALUES (?, ?, ?, ?, ?)',
+        'INSERT INTO event (at_ms, level, code, group_name, text, by_who, by_role, by_from) ' +
+          'VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
       ),
       prune: database.prepare(
         'DELETE FROM event WHERE number <= (SELECT max(number) FROM event) - ?',
@@ -73,8 +87,9 @@ export class EventLog {
 
   /** Adds an event; the oldest beyond the limit go. */
   append(event: NewEvent): void {
-    const { atMs, level, code, group, text } = event;
-    this.#statements.append.run(Math.trunc(atMs), level, code, group ?? null, text);
+    const { atMs, level, code, group, text, by } = event;
+    const who = [by?.who ?? null, by?.role ?? null, by?.from ?? null];
+    this.#statements.append.run(Math.trunc(atMs), level, code, group ?? null, text, ...who);
     this.#statements.prune.run(this.#countMax);
   }
 
@@ -83,7 +98,11 @@ export class EventLog {
     return this.#statements.list.all(options.limit).map((found) => {
       const row = checkedRow(rowSchema, found, this.#path, 'an event');
       const { number, at_ms: atMs, level, code, group_name: group, text } = row;
-      return { number, atMs, level, code, group: group ?? undefined, text };
+      const event = { number, atMs, level, code, group: group ?? undefined, text };
+      const { by_who: who, by_role: role, by_from: from } = row;
+      return who === null || role === null || from === null
+        ? event
+        : { ...event, by: { who, role, from } };
     });
   }
 

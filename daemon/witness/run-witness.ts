@@ -5,6 +5,7 @@
 
 import type { WitnessSnapshot } from '../../metrics/witness-declarations.ts';
 import type { Network } from '../../replication/link/network.ts';
+import { ApiAccess } from '../api/access.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import {
   endOnContradiction,
@@ -16,6 +17,7 @@ import {
 import type { ServiceManager } from '../service-manager.ts';
 import { witnessSentence } from '../service-sentence.ts';
 import { randomId, systemClock, wallClockMs } from '../system-clock.ts';
+import { HttpListeners } from '../system-http-server.ts';
 import type { TlsCredentials } from '../system-tls.ts';
 import { witnessWiring } from '../tls-wiring.ts';
 import { softwareVersion } from '../version.ts';
@@ -40,7 +42,8 @@ export async function runWitness(
     credentials?.reload();
     return next;
   };
-  reloadOnHangUp({ running: config, reread: rereadAll, logger, service });
+  const access = new ApiAccess({ tokens: config.api.tokens, nowMs: systemClock.nowMs });
+  reloadOnHangUp({ running: config, reread: rereadAll, access, logger, service });
   service.starting('Opening the store');
   const bug = endOnContradiction(logger);
   const store = WitnessStore.open({
@@ -50,7 +53,7 @@ export async function runWitness(
     newId: randomId,
   });
   try {
-    await serve(config, store, { logger, service, bug, network, credentials });
+    await serve(config, store, { logger, service, bug, network, credentials, access });
   } finally {
     store.close();
     service.close();
@@ -67,9 +70,10 @@ async function serve(
     bug: (error: unknown) => void;
     network: Network;
     credentials: TlsCredentials | undefined;
+    access: ApiAccess;
   },
 ): Promise<void> {
-  const { logger, service, bug, network, credentials } = life;
+  const { logger, service, bug, network, credentials, access } = life;
   const startedAtMs = wallClockMs();
   const server = new WitnessServer({
     config,
@@ -88,6 +92,7 @@ async function serve(
     startedAtMs,
     failed: server.failure !== undefined,
     syncs: store.commits,
+    apiRefused: access.refused,
     certificates: credentials?.ends ?? [],
     clusters: Object.keys(config.clusters).map((cluster) => ({
       cluster,
@@ -95,14 +100,17 @@ async function serve(
     })),
     sites: server.clients(),
   });
+  const listeners = new HttpListeners((request, response) => api.routing(request, response));
   const api = createWitnessApi({
     snapshot,
+    guard: { access, originOf: listeners.originOf },
     logger: logger.child({ component: 'api' }),
     bug,
   });
   try {
     await server.start();
-    await listenForOperators(api, config.api.listen);
+    await api.ready();
+    await listenForOperators(listeners, config.api, credentials);
     logger.info({ listen: server.address, api: config.api.listen }, 'serving');
     service.started({
       isReady: () => server.failure === undefined,
@@ -112,6 +120,7 @@ async function serve(
     logger.info({ signal: await stopSignal() }, 'stopping');
     service.stopping('Closing connections');
   } finally {
+    await listeners.close();
     await api.close();
     await server.close();
   }

@@ -3,7 +3,8 @@ import { Type } from '@sinclair/typebox';
 import { ProcessRegistry } from '../../metrics/process-registry.ts';
 import { type WitnessSnapshot, witnessDeclarations } from '../../metrics/witness-declarations.ts';
 import { setErrorReplies } from '../api/error-replies.ts';
-import { checkHost } from '../api/guards.ts';
+import { type Guard, guardRequests } from '../api/guards.ts';
+import { healthPaths } from '../api/health-routes.ts';
 import { type HttpServer, makeHttpServer } from '../api/http-server.ts';
 import { readinessSchema } from '../api/schemas.ts';
 import type { Logger } from '../logger.ts';
@@ -14,12 +15,15 @@ const bodyBytesMax = 1024;
 
 export interface WitnessApiOptions {
   readonly snapshot: () => WitnessSnapshot;
+  /** Who may look, and how a connection came. */
+  readonly guard: Pick<Guard, 'access' | 'originOf'>;
   readonly logger: Logger;
   readonly bug: (error: unknown) => void;
 }
 
-/** Makes the server; the caller listens (loopback only) or injects requests. */
-export function createWitnessApi({ snapshot, logger, bug }: WitnessApiOptions): HttpServer {
+/** Makes the server; the caller listens, or injects requests. */
+export function createWitnessApi(options: WitnessApiOptions): HttpServer {
+  const { snapshot, logger, bug } = options;
   const registry = new ProcessRegistry(witnessDeclarations);
   const api = makeHttpServer({
     bodyBytesMax,
@@ -28,7 +32,11 @@ export function createWitnessApi({ snapshot, logger, bug }: WitnessApiOptions): 
     version: softwareVersion,
   });
   setErrorReplies(api, { logger, bug });
-  api.addHook('onRequest', async (request) => checkHost(request));
+  const callerOf = guardRequests(api, {
+    ...options.guard,
+    openPaths: healthPaths,
+    tell: (text, by) => logger.warn({ by }, text),
+  });
   void api.register(async (scope) => {
     scope.get(
       '/healthz',
@@ -44,13 +52,14 @@ export function createWitnessApi({ snapshot, logger, bug }: WitnessApiOptions): 
       '/readyz',
       {
         schema: {
-          summary: 'Ready: it votes. Otherwise 503 with the reason.',
+          summary: 'Ready: it votes. Otherwise 503; the reason for who may read.',
           response: { 200: readinessSchema, 503: readinessSchema },
         },
       },
-      async (_request, reply) => {
+      async (request, reply) => {
         const { failed } = snapshot();
         void reply.code(failed ? 503 : 200);
+        if (callerOf(request).role === 'none') return { ready: !failed };
         const text = 'the disk of the witness failed; it answers nobody until it is restarted';
         return { ready: !failed, problems: failed ? [{ code: 'disk-failed', text }] : [] };
       },

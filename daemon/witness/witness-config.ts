@@ -1,11 +1,11 @@
 /** Every key of a witness's configuration file, and what must hold between them. */
 import { type Static, Type } from '@sinclair/typebox';
 import { parseAddress } from '../config/address.ts';
-import { readConfig, readConfigFile } from '../config/parse.ts';
+import { deriveSocketDefaults, readConfig, readConfigFile } from '../config/parse.ts';
 import { apiProblems } from '../config/relations.ts';
 import {
   address,
-  apiAddress,
+  apiTable,
   type Checked,
   clusterName,
   integer,
@@ -57,7 +57,14 @@ export const witnessConfigSchema = table(
       },
       'Limits of the witness.',
     ),
-    api: table({ listen: apiAddress('127.0.0.1:9619') }, 'The HTTP API.'),
+    api: apiTable(
+      '127.0.0.1:9619',
+      Type.Literal('read', {
+        form: '"read": a witness does nothing that an operator could ask for',
+        description: 'What its bearer may do: look ("read"). A witness takes no orders.',
+      }),
+      {},
+    ),
     logging: loggingTable(),
   },
   'The configuration of a witness.',
@@ -70,7 +77,7 @@ export type WitnessConfig = Checked<typeof witnessConfigSchema>;
 export function parseWitnessConfig(text: string, source = 'the configuration'): WitnessConfig {
   const definition = {
     schema: witnessConfigSchema,
-    deriveDefaults: () => undefined,
+    deriveDefaults: deriveSocketDefaults,
     relationProblems,
   };
   return readConfig(definition, text, source);
@@ -84,7 +91,7 @@ export function loadWitnessConfig(path: string): WitnessConfig {
 
 function relationProblems(config: Static<typeof witnessConfigSchema>): string[] {
   const { name, clusters, limits, listen, api } = config;
-  const problems = [...apiProblems(api.listen)];
+  const problems = apiProblems(config);
   for (const [cluster, { sites }] of Object.entries(clusters)) {
     const [first, second] = sites;
     const key = `clusters.${cluster}.sites`;

@@ -6,6 +6,7 @@ import { CasemateError } from '../../daemon/errors.ts';
 import type { RequestFigures } from '../../daemon/page/request-figures.ts';
 import type {
   GroupStatus,
+  OperatorAction,
   PromotionEvidence,
   ResolvedSplit,
   SiteControl,
@@ -106,6 +107,8 @@ export class SampleSite implements SiteControl {
   problems: SiteStatus['problems'] = [];
   /** What was asked for, in order. */
   readonly asked: unknown[] = [];
+  /** What was kept of who asked, in order. */
+  readonly actions: OperatorAction[] = [];
   /** Thrown by the next action. */
   failure: unknown;
 
@@ -151,6 +154,10 @@ export class SampleSite implements SiteControl {
       { number: 1, atMs: nowMs, level: 'info', code: 'started', group: undefined, text: 'started' },
     ];
     return all.slice(0, limit);
+  }
+
+  recordAction(action: OperatorAction): void {
+    this.actions.push(action);
   }
 
   async createVolume(request: Parameters<SiteControl['createVolume']>[0]): Promise<VolumeStatus> {

@@ -3,6 +3,7 @@ import type { TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import type { InjectOptions } from 'fastify';
 import t from 'tap';
+import { ApiAccess } from '../../daemon/api/access.ts';
 import { createApi } from '../../daemon/api/create-api.ts';
 import {
   errorSchema,
@@ -34,7 +35,11 @@ function setUp(site = new SampleSite([groupStatus('vm')])) {
     control: site,
     metricsText: async () => '# HELP casemate_up x\n',
     figures: noFigures,
-    config: { api: { listen: host, bodyBytesMax: 1024 } },
+    bodyBytesMax: 1024,
+    guard: {
+      access: new ApiAccess({ tokens: undefined, nowMs: () => 0 }),
+      originOf: () => ({ way: 'loopback', address: '127.0.0.1' }),
+    },
     logger,
     bug: (error) => void bugs.push(error),
   });
@@ -299,21 +304,29 @@ t.test('every route is in the OpenAPI document, with summary and answers', async
   }
 });
 
-t.test('changes are logged with their outcome, reads are not', async (t) => {
-  const { request, change, lines } = setUp();
+t.test('what operators ask for is kept with who it was and what came of it', async (t) => {
+  const { request, change, site } = setUp();
   await request({ url: '/v1/status' });
-  t.same(lines, []);
+  t.same(site.actions, []);
+  const by = { who: 'local', role: 'operate', from: '127.0.0.1' };
+  await change('POST', '/v1/volumes', { name: 'db', sizeBytes: 512 });
+  await change('PATCH', '/v1/volumes/vm', { sizeBytes: 8192 });
   await change('POST', '/v1/volumes/vm/switchover');
+  await change('POST', '/v1/volumes/vm/promotion', { confirmation: 'old' });
+  await change('POST', '/v1/volumes/vm/resolve', { drop: 'lux-2' });
+  site.failure = new Error('the inside');
+  await change('DELETE', '/v1/volumes/%1b%5b2J%0a%c2%9b');
   t.match(
-    lines.map((line) => JSON.parse(line)),
+    site.actions.map(({ code, text }) => `${code}: ${text}`),
     [
-      {
-        level: 'info',
-        site: 'lux-1',
-        method: 'POST',
-        url: '/v1/volumes/vm/switchover',
-        status: 200,
-      },
+      'operator-action: create volume db of 512 bytes: done',
+      'operator-action: grow volume vm to 8192 bytes: done',
+      'operator-action: switch volume vm over: done',
+      'operator-failed: promote volume vm by force: not done, ERR_EVIDENCE_CHANGED',
+      'operator-action: resolve volume vm, dropping what lux-2 has changed: done',
+      'operator-failed: delete volume ?[2J??: not done, ERR_INTERNAL',
     ],
+    'in words that no terminal takes for commands',
   );
+  for (const action of site.actions) t.same(action.by, by);
 });

@@ -1,13 +1,13 @@
 import t, { type Test } from 'tap';
-import { createApi } from '../../daemon/api/create-api.ts';
 import { commands, runCommandLine } from '../../daemon/cli/command-line.ts';
 import { errorText } from '../../daemon/cli/errors.ts';
 import type { Terminal } from '../../daemon/cli/terminal.ts';
 import { CasemateError } from '../../daemon/errors.ts';
-import { createLogger } from '../../daemon/logger.ts';
 import { LinkStartError } from '../../replication/link/errors.ts';
 import { LogError } from '../../wal/errors.ts';
-import { groupStatus, noFigures, SampleSite, suspendedGroup } from './api-sample-site.ts';
+import { scratchDirectory } from '../support/scratch-directory.ts';
+import { sampleServer } from './api-sample-server.ts';
+import { groupStatus, SampleSite, suspendedGroup } from './api-sample-site.ts';
 
 interface Typed {
   /** What a person types when asked; without it there is no terminal. */
@@ -39,18 +39,11 @@ async function run(args: readonly string[], { answer, environment = {} }: Typed 
 /** A daemon's API on a port of its own, over a site that the test sets. */
 async function setUp(t: Test, groups = [groupStatus('vm')]) {
   const site = new SampleSite(groups);
-  const api = createApi({
-    control: site,
-    metricsText: async () => '',
-    figures: noFigures,
-    config: { api: { listen: '127.0.0.1:0', bodyBytesMax: 65_536 } },
-    logger: createLogger({ level: 'silent', site: 'lux-1' }),
-  });
-  const url = await api.listen({ host: '127.0.0.1', port: 0 });
-  t.teardown(() => api.close());
+  const server = await sampleServer(t, { site, directory: scratchDirectory(t) });
+  const { url, listeners } = server;
   const casemate = async (args: string, typed: Typed = {}) =>
     await run([...args.split(' '), '--api', url], typed);
-  return { api, site, url, casemate };
+  return { listeners, site, url, casemate };
 }
 
 t.test('help lists every command, and every command has help with an example', async (t) => {
@@ -101,8 +94,8 @@ t.test('nothing typed shows the help and is exit code 2', async (t) => {
 });
 
 t.test('a daemon that does not answer is exit code 3', async (t) => {
-  const { api, url } = await setUp(t);
-  await api.close();
+  const { listeners, url } = await setUp(t);
+  await listeners.close();
   const { code, err } = await run(['status', '--api', url]);
   t.equal(code, 3);
   t.match(err, `casemate: no daemon answers at ${url}: `);

@@ -1,6 +1,7 @@
 /** The witness over real sockets with a real database: whom it serves, and what it keeps. */
 import { pino } from 'pino';
 import t from 'tap';
+import { ApiAccess } from '../../daemon/api/access.ts';
 import { randomId } from '../../daemon/system-clock.ts';
 import { createWitnessApi } from '../../daemon/witness/witness-api.ts';
 import { WitnessStore } from '../../daemon/witness/witness-store.ts';
@@ -108,7 +109,9 @@ t.test('calls that are none, or do not fit, are answered with an error', async (
 t.test('after a failure of its disk it answers nobody, and says so', async (t) => {
   const { config, server, store } = await startWitness(t);
   const acceptor = await askingSite(t, { address: address(server) }).acceptor();
+  const access = new ApiAccess({ tokens: undefined, nowMs: () => 0 });
   const api = createWitnessApi({
+    guard: { access, originOf: () => ({ way: 'loopback', address: '127.0.0.1' }) },
     snapshot: () => ({
       name: config.name,
       version: 'test',

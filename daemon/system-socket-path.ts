@@ -4,30 +4,34 @@
  */
 import { lstatSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
-import { CasemateError } from '../errors.ts';
+import { CasemateError } from './errors.ts';
 
 /** The system takes no longer path for a socket, and cuts a longer one off without a word. */
 const pathBytesMax = 107;
 
-/** Throws ERR_NBD_SOCKET_IN_USE or ERR_NBD_SOCKET_PATH. */
-export async function claimSocketPath(path: string): Promise<void> {
+/** Error codes of whoever wants to listen, and the key of the configuration that has the path. */
+export interface SocketPathWords {
+  readonly key: string;
+  readonly inUse: string;
+  readonly path: string;
+}
+
+/** @throws CasemateError with the code `inUse` or `path` */
+export async function claimSocketPath(path: string, words: SocketPathWords): Promise<void> {
   if (Buffer.byteLength(path) > pathBytesMax) {
-    throw new CasemateError(
-      'ERR_NBD_SOCKET_PATH',
-      `${path} is longer than ${pathBytesMax} bytes, which no socket's path can be`,
-      { hint: 'choose a shorter path for the NBD socket' },
-    );
+    const message = `${path} is longer than ${pathBytesMax} bytes, which no socket's path can be`;
+    throw new CasemateError(words.path, message, { hint: `Set ${words.key} to a shorter path.` });
   }
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return;
   if (!stats.isSocket()) {
-    throw new CasemateError('ERR_NBD_SOCKET_PATH', `${path} exists and is not a socket`, {
-      hint: 'choose another path for the NBD socket, or move that file away',
+    throw new CasemateError(words.path, `${path} exists and is not a socket`, {
+      hint: `Set ${words.key} to another path, or move that file away.`,
     });
   }
-  if (await isServed(path)) {
-    throw new CasemateError('ERR_NBD_SOCKET_IN_USE', `another process serves ${path}`, {
-      hint: 'stop the other daemon, or choose another path for the NBD socket',
+  if (await isServed(path, words)) {
+    throw new CasemateError(words.inUse, `another process serves ${path}`, {
+      hint: `Stop the other daemon, or set ${words.key} to another path.`,
       status: 409,
     });
   }
@@ -35,7 +39,7 @@ export async function claimSocketPath(path: string): Promise<void> {
 }
 
 /** True unless the system says that nobody listens there. */
-function isServed(path: string): Promise<boolean> {
+function isServed(path: string, words: SocketPathWords): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const probe = connect(path);
     probe.once('connect', () => {
@@ -47,7 +51,7 @@ function isServed(path: string): Promise<boolean> {
       else if (error.code === 'EAGAIN') resolve(true);
       else {
         const message = `${path} can't be looked at: ${error.message}`;
-        reject(new CasemateError('ERR_NBD_SOCKET_PATH', message, { cause: error }));
+        reject(new CasemateError(words.path, message, { cause: error }));
       }
     });
   });
