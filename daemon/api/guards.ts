@@ -9,6 +9,7 @@ import { isLoopbackHost } from '../config/address.ts';
 import { CasemateError } from '../errors.ts';
 import type { ApiAccess, Origin, TellRefusal } from './access.ts';
 import type { HttpRequest, HttpServer } from './http-server.ts';
+import { withoutTokens } from './tokens.ts';
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 const namesShownMax = 64;
@@ -41,9 +42,9 @@ function checkContentType(request: HttpRequest): void {
   );
 }
 
-/** A name from outside as it can be shown on any terminal: no control characters, not endless. */
+/** A name from outside as it can be shown anywhere: no control characters, no token, not endless. */
 export function shownName(name: string): string {
-  const plain = name.replaceAll(/[^\x21-\x7e]/g, '?');
+  const plain = withoutTokens(name).replaceAll(/[^\x21-\x7e…]/g, '?');
   return plain.length > namesShownMax ? `${plain.slice(0, namesShownMax)}…` : plain;
 }
 

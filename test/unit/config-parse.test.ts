@@ -2,6 +2,7 @@ import t from 'tap';
 import { ConfigError, loadConfig, parseConfig } from '../../daemon/config/parse.ts';
 import { configReference } from '../../daemon/config/reference.ts';
 import type { Config } from '../../daemon/config/schema.ts';
+import { sampleToken } from './api-sample-server.ts';
 
 const required = {
   top: 'cluster = "lux"\nsite = "lux-1"\ndataDirectory = "/var/lib/casemate"\n',
@@ -137,6 +138,12 @@ t.test('all problems are told at once', async (t) => {
   t.equal(problemsOf(source).length, 3);
 });
 
+const tls = '[tls]\ncertificate = "/a.pem"\nkey = "/a.key"\nauthority = "/authority.pem"\n';
+
+function token(name: string, role: string): string {
+  return `[api.tokens.${name}]\nrole = "${role}"\nsha256 = "${'ab'.repeat(32)}"\n`;
+}
+
 const relations: readonly [source: string, expected: RegExp][] = [
   [
     text({ replication: 'heartbeatMs = 401' }),
@@ -198,7 +205,27 @@ const relations: readonly [source: string, expected: RegExp][] = [
   ],
   [
     text({ tables: '[api]\nlisten = "0.0.0.0:9617"' }),
-    /api\.listen \("0\.0\.0\.0:9617"\) must be a loopback address .* neither TLS nor tokens/,
+    /api\.listen \("0\.0\.0\.0:9617"\) is no loopback address, so it needs a table \[tls\]/,
+  ],
+  [
+    text({ tables: `${tls}[api]\nlisten = "10.0.0.1:9617"` }),
+    /api\.listen \("10\.0\.0\.1:9617"\) is no .* needs a table \[api\.tokens\.NAME\] at least/,
+  ],
+  [
+    text({ tables: `[api]\nlisten = "[::]:9617"\n${token('ops', 'operate')}` }),
+    /api\.listen \("\[::\]:9617"\) is no loopback address, so it needs a table \[tls\]/,
+  ],
+  [
+    text({ tables: token('ops', 'operate') + token('ops-2', 'read') }),
+    /api\.tokens\.ops-2\.sha256 is that of api\.tokens\.ops too/,
+  ],
+  [
+    text({ tables: '[api]\nunix = "/run/one.sock"\n[nbd]\nunix = "/run/one.sock"' }),
+    /api\.unix \("\/run\/one\.sock"\) is the same path as nbd\.unix/,
+  ],
+  [
+    text({ tables: `[api]\nunix = "/${'x'.repeat(107)}"` }),
+    /api\.unix .* must be at most 107 bytes long, it has 108/,
   ],
   [
     text({ tables: '[nbd]\nlisten = "127.0.0.1:9617"' }),
@@ -234,6 +261,23 @@ t.test('the API may listen on any loopback name', async (t) => {
   for (const host of ['localhost', '[::1]', '127.0.0.2']) {
     t.same(problemsOf(text({ tables: `[api]\nlisten = "${host}:9000"` })), [], host);
   }
+});
+
+t.test('the API may listen on a network with TLS and a token', async (t) => {
+  const tables = `${tls}[api]\nlisten = "0.0.0.0:9617"\n${token('ops', 'operate')}`;
+  t.same(problemsOf(text({ tables })), []);
+  const { api } = parseConfig(text({ tables }));
+  t.equal(api.unix, '/var/lib/casemate/api.sock');
+  t.match(api.tokens, { ops: { role: 'operate' } });
+});
+
+t.test('a token is a role and a hash; one that was put there itself is not shown', async (t) => {
+  const secret = sampleToken('ops');
+  t.same(problemsOf(text({ tables: `[api.tokens.ops]\nrole = "admin"\nsha256 = "${secret}"` })), [
+    'api.tokens.ops.role must be one of "read", "operate"; it is "admin"',
+    'api.tokens.ops.sha256 must be the SHA-256 of a token, 64 hex digits, as `casemate token create` shows it; it is something else',
+  ]);
+  t.match(problemsOf(text({ tables: '[api.tokens]' })), [/^api\.tokens is missing; there must be/]);
 });
 
 t.test('text that is no TOML is refused with its place', async (t) => {

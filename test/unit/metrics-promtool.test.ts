@@ -77,6 +77,7 @@ function snapshot(more: Partial<MetricsSnapshot> = {}): MetricsSnapshot {
       memoryBytes: 100,
       memoryLimitBytes: 1000,
     },
+    apiRefused: { 'no-token': 3, 'wrong-token': 1, role: 0 },
     log: {
       sizeBytes: 1,
       limitBytes: 2,

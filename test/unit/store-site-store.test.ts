@@ -313,6 +313,33 @@ t.test('events are listed newest first, and only so many are kept', async (t) =>
   again.close();
 });
 
+t.test('events of a version that did not know who asked are kept, and go on', async (t) => {
+  const directory = t.testdir();
+  // Format 1, as that version made it.
+  const old = new SQLite(`${directory}/events.sqlite`);
+  old.exec(`CREATE TABLE event (
+       number INTEGER PRIMARY KEY AUTOINCREMENT,
+       at_ms INTEGER NOT NULL,
+       level TEXT NOT NULL,
+       code TEXT NOT NULL,
+       group_name TEXT,
+       text TEXT NOT NULL
+     ) STRICT;
+     INSERT INTO event VALUES (7, 5, 'info', 'started', NULL, 'as it was');
+     PRAGMA application_id = ${0x43_73_6d_45};
+     PRAGMA user_version = 1;`);
+  old.close();
+  const store = SiteStore.open(options(directory));
+  const by = { who: 'token ops', role: 'operate' as const, from: '10.0.0.9' };
+  const event = { level: 'info' as const, code: 'operator-action', group: undefined, text: 'x' };
+  store.events.append({ ...event, atMs: 9, by });
+  t.same(store.events.list({ limit: 10 }), [
+    { ...event, number: 8, atMs: 9, by },
+    { number: 7, atMs: 5, level: 'info', code: 'started', group: undefined, text: 'as it was' },
+  ]);
+  store.close();
+});
+
 t.test('damaged events do not keep a site from starting, and a copy is kept', async (t) => {
   const directory = t.testdir({ 'events.sqlite': 'x'.repeat(5000) });
   const store = SiteStore.open(options(directory));

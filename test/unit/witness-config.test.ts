@@ -65,7 +65,14 @@ const wrong: readonly [source: string, expected: RegExp][] = [
   ],
   [text({ top: 'clusters = 3', tables: '' }), /^clusters must be a table, \[clusters\]; it is 3/],
   [text({ top: 'listenn = 1' }), /^listenn is not a key; did you mean listen\?/],
-  [text({ top: '[api]\nlisten = "10.0.0.1:9619"' }), /^api\.listen .* must be a loopback address/],
+  [
+    text({ top: '[api]\nlisten = "10.0.0.1:9619"' }),
+    /^api\.listen .* is no loopback address, so it needs a table \[tls\]/,
+  ],
+  [
+    text({ top: `[api.tokens.ops]\nrole = "operate"\nsha256 = "${'ab'.repeat(32)}"` }),
+    /^api\.tokens\.ops\.role must be "read": a witness does nothing that an operator could ask/,
+  ],
   [text({ top: '[api]\nlisten = "127.0.0.1:9629"' }), /is the same address as listen/],
   [
     text({
