@@ -233,8 +233,9 @@ t.test('whoever hangs up before the answer is written down all the same', async 
   request.on('error', () => undefined);
   request.end();
   await under;
+  const closed = new Promise((resolve) => request.once('close', resolve));
   request.destroy();
-  await once(request, 'close');
+  await closed;
   finish();
   await pollUntil('it is written down', () => site.actions.length === 1);
   t.match(site.actions, [{ text: 'delete volume vm: done', by: { who: 'token ops' } }]);
