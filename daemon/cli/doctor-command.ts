@@ -112,6 +112,9 @@ async function askDaemon(loaded: Loaded, file: string, terminal: Terminal): Prom
   } catch (reason) {
     if (!(reason instanceof CasemateError)) throw reason;
     if (reason.code === 'ERR_UNREACHABLE') return { kind: 'stopped' };
+    // It is there, and tells nothing to this user, who could not look at its Unix socket either.
+    if (reason.code === 'ERR_TOKEN')
+      return { kind: 'running', version: undefined, status: undefined };
     return { kind: 'unclear', text: reason.message };
   }
 }

@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import {
   type CertificateName,
   type CertificateRole,
+  certificateHosts,
   formatCertificateName,
   parseCertificateName,
 } from '../pki/certificate-name.ts';
@@ -13,7 +14,6 @@ import { usageError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
 import {
   authorityName,
-  certificateHosts,
   certificatePath,
   keyPath,
   listCertificates,

@@ -16,7 +16,11 @@ import {
 import { join } from 'node:path';
 import { CasemateError } from '../errors.ts';
 import type { Credentials } from '../pki/authority.ts';
-import { type CertificateName, certificateNames } from '../pki/certificate-name.ts';
+import {
+  type CertificateName,
+  certificateHosts,
+  certificateNames,
+} from '../pki/certificate-name.ts';
 
 export const authorityName = 'authority';
 
@@ -101,12 +105,4 @@ function describe(file: string, certificate: X509Certificate): ListedCertificate
     hosts: certificateHosts(certificate),
     expiresAtMs: Date.parse(certificate.validTo),
   };
-}
-
-/** The DNS names and addresses of a certificate. */
-export function certificateHosts(certificate: X509Certificate): string[] {
-  return (certificate.subjectAltName ?? '').split(', ').flatMap((text) => {
-    const [, host] = /^(?:DNS|IP Address):(.+)$/.exec(text) ?? [];
-    return host === undefined ? [] : [host];
-  });
 }

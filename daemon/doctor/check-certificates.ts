@@ -1,7 +1,13 @@
 /** Certificate, key and authority of `[tls]`: for whom, signed by whom, from when until when. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { isLoopbackHost, parseAddress } from '../config/address.ts';
 import { CasemateError } from '../errors.ts';
-import { certificateNames, formatCertificateName, includesName } from '../pki/certificate-name.ts';
+import {
+  certificateHosts,
+  certificateNames,
+  formatCertificateName,
+  includesName,
+} from '../pki/certificate-name.ts';
 import { wallClockMs } from '../system-clock.ts';
 import { readNamedFile } from '../system-files.ts';
 import { type Finding, findingsOf } from './finding.ts';
@@ -37,7 +43,7 @@ export function checkCertificates(subject: Subject): Finding[] {
 /** What is wrong with the texts of the three files. */
 export function judgeCertificates(
   texts: CertificateTexts,
-  { tls, ownNames }: Pick<Subject, 'tls' | 'ownNames'>,
+  { tls, ownNames, listens }: Pick<Subject, 'tls' | 'ownNames' | 'listens'>,
   nowMs: number,
 ): Finding[] {
   const path = tls?.certificate ?? 'tls.certificate';
@@ -59,6 +65,7 @@ export function judgeCertificates(
     ...nameFindings(first, ownNames, path),
     ...keyFindings(first, texts.key, tls?.key ?? 'tls.key'),
     ...(signer === undefined ? [unsigned(path)] : []),
+    ...hostFindings(first, listens, path),
     ...timeFindings(first, path, nowMs, `casemate pki renew ${ownNames[0]?.name ?? 'NAME'}`),
     ...timeFindings(
       signer ?? anyAuthority,
@@ -95,6 +102,19 @@ function nameFindings(
       const advice = `casemate pki issue --cluster ${name.cluster} --${name.role} ${name.name}`;
       return error(text, `Issue one with the names of the configuration: ${advice}`);
     });
+}
+
+/** Browsers and Prometheus look for the name or address that they were given. */
+function hostFindings(
+  certificate: X509Certificate,
+  listens: Subject['listens'],
+  path: string,
+): Finding[] {
+  const api = listens.find(({ key }) => key === 'api.listen')?.address ?? '';
+  const isOpen = !isLoopbackHost(parseAddress(api)?.host ?? 'localhost');
+  if (!isOpen || certificateHosts(certificate).length > 0) return [];
+  const text = `${path} names no host, so browsers and Prometheus refuse the API at ${api}`;
+  return [warning(text, 'Issue it anew with `casemate pki issue … --host NAME-OR-ADDRESS`.')];
 }
 
 function keyFindings(certificate: X509Certificate, key: string, path: string): Finding[] {

@@ -1,4 +1,5 @@
 /** Values that a daemon takes and an operator should think about twice. */
+import { dirname } from 'node:path';
 import { isLoopbackHost, parseAddress } from '../config/address.ts';
 import type { Config } from '../config/schema.ts';
 import { isClientName } from '../nbd/client-access.ts';
@@ -20,6 +21,8 @@ export function checkSiteConfig(config: Config): Finding[] {
     ...clientFindings(config),
     ...lossFindings(config),
     ...accessFindings(config),
+    ...apiFindings(config),
+    ...apiSocketFindings(config),
   ];
   const text = `site ${config.site} of cluster ${config.cluster}: every key fits`;
   return [ok(text), ...found];
@@ -100,10 +103,35 @@ function accessFindings({ access = {}, tls, nbd }: Config): Finding[] {
   });
 }
 
+/** Who may use the API of a site or a witness. */
+function apiFindings({ api }: Pick<Config | WitnessConfig, 'api'>): Finding[] {
+  const { listen, tokens = {} } = api;
+  const names = Object.entries(tokens).map(([name, { role }]) => `${name} (${role})`);
+  if (names.length > 0) {
+    const how = isOpen(listen) ? 'HTTPS' : 'HTTP';
+    return [ok(`the API at ${listen} is there by ${how} for tokens: ${names.join(', ')}`)];
+  }
+  const text = `the API at ${listen} asks for no token: every user of this machine may use it`;
+  return [ok(`${text} (\`casemate token create\` makes one)`)];
+}
+
+/** Who may attach volumes should not by that be who may delete them. */
+function apiSocketFindings({ api, nbd, dataDirectory }: Config): Finding[] {
+  const directory = dirname(api.unix);
+  if (directory !== dirname(nbd.unix) || directory === dataDirectory) return [];
+  const text = `whoever can reach ${nbd.unix} to attach volumes may do everything at ${api.unix}`;
+  return [
+    warning(text, 'Leave api.unix out: the data directory is private. Or set one of its own.'),
+  ];
+}
+
 /** The same for a witness. */
 export function checkWitnessConfig(config: WitnessConfig): Finding[] {
   const clusters = Object.keys(config.clusters).join(', ');
-  const fits = ok(`witness ${config.name} of ${clusters}: every key fits`);
-  if (config.tls !== undefined || !isOpen(config.listen)) return [fits];
-  return [fits, warning('its links are neither encrypted nor authenticated', plainAdvice)];
+  const fits = [
+    ok(`witness ${config.name} of ${clusters}: every key fits`),
+    ...apiFindings(config),
+  ];
+  if (config.tls !== undefined || !isOpen(config.listen)) return fits;
+  return [...fits, warning('its links are neither encrypted nor authenticated', plainAdvice)];
 }

@@ -1,4 +1,4 @@
-/** The data directory and the place of the NBD socket: there, private, and writable. */
+/** The data directory and the places of the Unix sockets: there, private, and writable. */
 import { dirname } from 'node:path';
 import { fileFacts, type HostUser, nearestExisting, ownUserId, userName } from '../system-host.ts';
 import { isServedSocket } from '../system-port-probe.ts';
@@ -10,10 +10,9 @@ import type { Subject } from './subject.ts';
 const { ok, warning, error } = findingsOf('directories');
 
 export async function checkDirectories(subject: Subject, running: Running): Promise<Finding[]> {
-  return [
-    ...dataDirectoryFindings(subject.dataDirectory, subject.user),
-    ...(subject.unixSocket === undefined ? [] : await socketFindings(subject.unixSocket, running)),
-  ];
+  const found = dataDirectoryFindings(subject.dataDirectory, subject.user);
+  for (const socket of subject.sockets) found.push(...(await socketFindings(socket, running)));
+  return found;
 }
 
 function dataDirectoryFindings(path: string, user: HostUser | undefined): Finding[] {
@@ -47,10 +46,13 @@ function dataDirectoryFindings(path: string, user: HostUser | undefined): Findin
   return [ok(`the data directory ${path} is ${owner}'s and can be written to`)];
 }
 
-async function socketFindings(path: string, running: Running): Promise<Finding[]> {
+type SocketPlace = Subject['sockets'][number];
+
+async function socketFindings(socket: SocketPlace, running: Running): Promise<Finding[]> {
+  const { key, what, path } = socket;
   const facts = fileFacts(path);
   if (facts !== undefined && facts.kind !== 'socket') {
-    return [error(`${path} is in the way: it is no socket`, 'Move it away, or set nbd.unix.')];
+    return [error(`${path} is in the way: it is no socket`, `Move it away, or set ${key}.`)];
   }
   const directory = dirname(path);
   const place = fileFacts(directory);
@@ -58,25 +60,24 @@ async function socketFindings(path: string, running: Running): Promise<Finding[]
     const above = fileFacts(nearestExisting(directory));
     // The data directory is made by the daemon, one in /run by systemd when it starts it.
     if (running.kind !== 'running' && (above?.writable === true || directory.startsWith('/run/'))) {
-      return [ok(`the directory of the NBD socket, ${directory}, is made at the start`)];
+      return [ok(`the directory of the ${what} socket, ${directory}, is made at the start`)];
     }
-    return [error(`there is no directory ${directory} for the NBD socket`, 'Set nbd.unix.')];
+    return [error(`there is no directory ${directory} for the ${what} socket`, `Set ${key}.`)];
   }
   if (!place.writable) {
-    const text = `this user can't make the NBD socket in ${directory}`;
-    return [error(text, "Run the doctor as the daemon's user, or set nbd.unix.")];
+    const text = `this user can't make the ${what} socket in ${directory}`;
+    return [error(text, `Run the doctor as the daemon's user, or set ${key}.`)];
   }
-  if (running.kind === 'running') return [runningSocket(path, facts !== undefined)];
+  if (running.kind === 'running') return [runningSocket(socket, facts !== undefined)];
   if (facts !== undefined && (await isServedSocket(path))) {
-    const text = `another process serves the NBD socket ${path}`;
-    return [error(text, 'Stop it, or choose another path with nbd.unix.')];
+    const text = `another process serves the ${what} socket ${path}`;
+    return [error(text, `Stop it, or choose another path with ${key}.`)];
   }
-  return [ok(`the NBD socket ${path} can be made`)];
+  return [ok(`the ${what} socket ${path} can be made`)];
 }
 
-function runningSocket(path: string, there: boolean): Finding {
-  if (there) return ok(`the NBD socket ${path} is there`);
-  const advice =
-    'Restart the daemon: the file was removed, or nbd.unix has changed since its start.';
-  return warning(`the daemon runs, and its NBD socket ${path} is not there`, advice);
+function runningSocket({ key, what, path }: SocketPlace, there: boolean): Finding {
+  if (there) return ok(`the ${what} socket ${path} is there`);
+  const advice = `Restart the daemon: the file was removed, or ${key} has changed since its start.`;
+  return warning(`the daemon runs, and the ${what} socket ${path} is not there`, advice);
 }

@@ -30,7 +30,12 @@ export interface Subject {
   readonly ownNames: readonly CertificateName[];
   /** Where it listens on TCP, by the key that says so. */
   readonly listens: readonly { readonly key: string; readonly address: string }[];
-  readonly unixSocket: string | undefined;
+  /** Unix sockets that it makes, by the key that says where. */
+  readonly sockets: readonly {
+    readonly key: string;
+    readonly what: string;
+    readonly path: string;
+  }[];
   readonly dials: readonly Dialed[];
   /** The peer that connects to this site: of two sites the one whose name comes first dials. */
   readonly dialedBy: Dialed | undefined;
@@ -75,7 +80,10 @@ export function siteSubject(config: Config, configPath: string): Subject {
       { key: 'api.listen', address: config.api.listen },
       ...(nbd.listen === undefined ? [] : [{ key: 'nbd.listen', address: nbd.listen }]),
     ],
-    unixSocket: nbd.unix,
+    sockets: [
+      { key: 'nbd.unix', what: 'NBD', path: nbd.unix },
+      { key: 'api.unix', what: "API's", path: config.api.unix },
+    ],
     dials: dialsPeer ? [peerDialed, ...witnessDialed] : witnessDialed,
     dialedBy: dialsPeer ? undefined : peerDialed,
     secrets: [
@@ -112,7 +120,7 @@ export function witnessSubject(config: WitnessConfig, configPath: string): Subje
       { key: 'listen', address: config.listen },
       { key: 'api.listen', address: config.api.listen },
     ],
-    unixSocket: undefined,
+    sockets: [{ key: 'api.unix', what: "API's", path: config.api.unix }],
     dials: [],
     dialedBy: undefined,
     secrets: tls === undefined ? [] : [{ key: 'tls.key', path: tls.key }],

@@ -43,3 +43,11 @@ export function includesName(names: readonly CertificateName[], wanted: Certific
   const text = formatCertificateName(wanted);
   return names.some((name) => formatCertificateName(name) === text);
 }
+
+/** The DNS names and addresses of a certificate. */
+export function certificateHosts(certificate: X509Certificate): string[] {
+  return (certificate.subjectAltName ?? '').split(', ').flatMap((text) => {
+    const [, host] = /^(?:DNS|IP Address):(.+)$/.exec(text) ?? [];
+    return host === undefined ? [] : [host];
+  });
+}

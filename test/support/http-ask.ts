@@ -24,6 +24,7 @@ export function ask({ url, body, ...options }: Asked): Promise<Answered> {
     const open = url.startsWith('https:') ? httpsRequest : httpRequest;
     const request = open(url, { agent: false, ...options });
     request.on('error', reject);
+    request.on('timeout', () => request.destroy(new Error('no answer in time')));
     request.on('response', (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (chunk: string) => {

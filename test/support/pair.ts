@@ -8,6 +8,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { GroupStatus, SiteStatus } from '../../daemon/site-status.ts';
+import { ask } from './http-ask.ts';
 import { pollUntil } from './poll.ts';
 import { run } from './run-command.ts';
 import { TestWitness } from './witness.ts';
@@ -133,11 +134,13 @@ export class TestSite {
     }
   }
 
+  /** At the Unix socket, which asks for no token. */
   async tryStatus(): Promise<SiteStatus | undefined> {
+    const socketPath = join(this.dataDirectory, 'api.sock');
     try {
-      const answer = await fetch(`${this.apiUrl}/v1/status`, { signal: AbortSignal.timeout(5000) });
-      if (!answer.ok) return undefined;
-      return (await answer.json()) as SiteStatus;
+      const url = 'http://localhost/v1/status';
+      const { status, text } = await ask({ url, socketPath, timeout: 5000 });
+      return status === 200 ? (JSON.parse(text) as SiteStatus) : undefined;
     } catch {
       return undefined;
     }

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ask } from './http-ask.ts';
 import { pollUntil } from './poll.ts';
 
 const commandPath = fileURLToPath(new URL('../../daemon/cli/casemate.cjs', import.meta.url));
@@ -81,11 +82,11 @@ export class TestWitness {
         const log = readFileSync(this.logPath, 'utf8').slice(-4000);
         throw new Error(`${this.name} ended (${ended}):\n${log}`);
       }
-      try {
-        return (await fetch(`${this.apiUrl}/readyz`, { signal: AbortSignal.timeout(5000) })).ok;
-      } catch {
-        return false;
-      }
+      const socketPath = join(this.dataDirectory, 'api.sock');
+      return await ask({ url: 'http://localhost/readyz', socketPath, timeout: 5000 }).then(
+        ({ status }) => status === 200,
+        () => false,
+      );
     });
   }
 

@@ -141,7 +141,7 @@ t.test('files are judged by what the user of the service may', async (t) => {
   const site = siteSubject(config({}), path('site.toml'));
   const subject = {
     ...site,
-    unixSocket: undefined,
+    sockets: [],
     dataDirectory: path('data'),
     secrets: [{ key: 'tls.key', path: path('key') }],
   };
@@ -195,6 +195,11 @@ const unsafe: readonly [string, Tables, RegExp][] = [
     },
     /on the host of a site/,
   ],
+  [
+    'an API for whoever may attach volumes',
+    { nbd: ['unix = "/run/casemate/nbd.sock"'], api: ['unix = "/run/casemate/api.sock"'] },
+    /to attach volumes may do everything at \/run\/casemate\/api\.sock/,
+  ],
   ['errors before a takeover', { suspend: ['maxMs = 1000'] }, /before a takeover/],
   ['names that nobody shows', { 'access.vm': ['write = ["unix", "vm-1"]'] }, /\(vm-1\)/],
   ['etcd without TLS', { witness: undefined, register: etcd }, /etcd is asked without/],
@@ -207,6 +212,14 @@ const unsafe: readonly [string, Tables, RegExp][] = [
 
 t.test('a configuration without such things is ok', async (t) => {
   t.same(wrong(checkSiteConfig(config({}))), []);
+  const told = (tables: Tables): string =>
+    checkSiteConfig(config(tables))
+      .map(({ text }) => text)
+      .join('\n');
+  t.match(told({}), 'the API at 127.0.0.1:9617 asks for no token: every user of this machine may');
+  const token = ['role = "read"', `sha256 = "${'ab'.repeat(32)}"`];
+  const open = { tls, api: ['listen = "0.0.0.0:9617"'], 'api.tokens.grafana': token };
+  t.match(told(open), 'the API at 0.0.0.0:9617 is there by HTTPS for tokens: grafana (read)');
 });
 
 for (const [what, tables, text] of unsafe) {

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   watch,
   writeFileSync,
@@ -253,6 +254,17 @@ t.test('certificates', async (t) => {
       t.match(found, expected);
     });
   }
+  await t.test('none of its names is that of a host, and the API is on a network', async (t) => {
+    const token = `[api.tokens.grafana]\nrole = "read"\nsha256 = "${'ab'.repeat(32)}"`;
+    const files = tlsLines(tlsFiles(soonPki, 'lux-1')).join('\n');
+    const { configPath } = await setting(t, { tables: [`[tls]\n${files}`, token] });
+    const listen = readFileSync(configPath, 'utf8').replace(
+      /\[api\]\nlisten = "127\.0\.0\.1/,
+      '[api]\nlisten = "0.0.0.0',
+    );
+    writeFileSync(configPath, listen);
+    t.match(wrong(await doctor(configPath), 'certificates'), [/names no host/, /ends in 9 days/]);
+  });
   await t.test('a key that every user can read', async (t) => {
     const tables = [`[tls]\n${tlsLines({ ...own, key: loose }).join('\n')}`];
     const { configPath } = await setting(t, { tables });
