@@ -18,6 +18,9 @@ let heardAtMs;
 let silence;
 /** Until the tab is closed: no other tab, and nothing on disk, has it. */
 let token = sessionStorage.getItem('casemate-token') ?? '';
+/** Nothing is asked until a person has given one: a daemon counts what it refuses. */
+let tokenIsMissing = false;
+let wrongTokens = 0;
 let announced = '';
 
 // --- small helpers
@@ -243,6 +246,8 @@ function show(next) {
   silence = undefined;
   byId('data').hidden = false;
   byId('data').classList.remove('stale');
+  // Whoever has just given a token goes on reading where its answer is.
+  if (byId('token').contains(document.activeElement)) byId('headline-text').focus();
   byId('token').hidden = true;
   setText('site', next.site);
   setText('cluster', `of ${next.cluster}, Casemate ${next.version}`);
@@ -275,29 +280,49 @@ function showSilence() {
 }
 
 function askForToken() {
+  const wasWrong = token !== '';
+  wrongTokens += wasWrong ? 1 : 0;
+  tokenIsMissing = true;
+  token = '';
+  sessionStorage.removeItem('casemate-token');
+  silence = undefined;
+  byId('data').hidden = true;
   byId('token').hidden = false;
+  const input = byId('token-input');
+  input.setAttribute('aria-invalid', String(wasWrong));
+  if (document.activeElement === document.body) input.focus();
+  const text = wasWrong
+    ? 'The daemon does not know this token'
+    : 'The daemon shows its state only to those who have a token';
   showHeadline({
     level: 'warning',
     word: 'Token needed',
-    text: 'The daemon shows its state only to those who have a token',
-    advice: 'Its role needs to be read, no more. It is kept until this tab is closed.',
+    text,
+    advice:
+      'casemate token create NAME --role read makes one, and the lines for the configuration. ' +
+      'It is kept here until this tab is closed.',
     command: undefined,
   });
-  announce('token', 'A token is needed.');
+  announce(`token ${wrongTokens}`, `A token is needed. ${text}.`);
 }
 
 function showAge() {
-  if (heardAtMs === undefined) return;
+  if (tokenIsMissing) setText('age', '');
+  if (tokenIsMissing || heardAtMs === undefined) return;
   const age = performance.now() - heardAtMs;
   const old = silence === undefined ? '' : ', OLD';
   setText('age', `as of ${utc(shown.nowMs)} UTC, ${durationText(age)} ago${old}`);
 }
 
 async function ask() {
-  const headers = token === '' ? {} : { authorization: `Bearer ${token}` };
+  const sent = token;
+  const headers = sent === '' ? {} : { authorization: `Bearer ${sent}` };
   const signal = AbortSignal.timeout(patienceMs);
   const answer = await fetch('v1/overview', { headers, signal, cache: 'no-store' });
-  if (answer.status === 401 || answer.status === 403) return askForToken();
+  if (answer.status === 401) {
+    if (sent === token) askForToken();
+    return;
+  }
   if (!answer.ok) throw new Error(`it answers with status ${answer.status}`);
   show(await answer.json());
 }
@@ -310,7 +335,7 @@ function whyOf(error) {
 async function askForever() {
   const startedMs = performance.now();
   try {
-    await ask();
+    if (!tokenIsMissing) await ask();
   } catch (error) {
     silence = { sinceMs: silence?.sinceMs ?? heardAtMs ?? startedMs, why: whyOf(error) };
     past.add(performance.now(), {});
@@ -324,7 +349,12 @@ async function askForever() {
 byId('token').addEventListener('submit', (event) => {
   event.preventDefault();
   token = byId('token-input').value.trim();
+  byId('token-input').value = '';
+  // What can be in no header is no token.
+  if (!/^[!-~]+$/.test(token)) return askForToken();
   sessionStorage.setItem('casemate-token', token);
+  tokenIsMissing = false;
+  // If that gets no answer, the next look says so.
   ask().catch(() => undefined);
 });
 setInterval(() => {

@@ -1,12 +1,17 @@
 /**
- * The page in a real browser, while a real pair loses its witness and a site and resyncs, and while
+ * The page in a real browser: where it takes a token to see anything, by keys alone; and while a real pair loses its witness and a site and resyncs, and while
  * the page can't reach its daemon: what it says at each step, to the eye and to a screen reader.
  */
+import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import t from 'tap';
+import { TlsCredentials } from '../../daemon/system-tls.ts';
+import { makePki, tlsFiles } from '../support/certificates.ts';
 import { TestPair } from '../support/pair.ts';
 import { run } from '../support/run-command.ts';
 import { scratchDirectory } from '../support/scratch-directory.ts';
+import { sampleServer, sampleToken, sampleTokens } from '../unit/api-sample-server.ts';
+import { groupStatus, SampleSite } from '../unit/api-sample-site.ts';
 
 const tables = {
   log: [
@@ -129,4 +134,62 @@ t.test('the page tells an incident from its start to its end', async (t) => {
   t.ok(await page.locator('#data.stale').isVisible(), 'what was known is shown as old');
   await page.context().setOffline(false);
   await page.locator('#data:not(.stale)').waitFor();
+});
+
+t.test('the page asks for a token, takes it by keys, and keeps it for its tab only', async (t) => {
+  const directory = scratchDirectory(t);
+  await makePki(join(directory, 'pki'), 'lux', { 'lux-1': 'site' });
+  const { secureUrl, access } = await sampleServer(t, {
+    directory,
+    site: new SampleSite([groupStatus('vm')]),
+    tokens: sampleTokens({ grafana: 'read' }),
+    credentials: new TlsCredentials(tlsFiles(join(directory, 'pki'), 'lux-1'), []),
+  });
+  const browser = await browserFor();
+  t.teardown(() => browser.close());
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, colorScheme: 'light' });
+  const page = await context.newPage();
+  const urls: string[] = [];
+  page.on('request', (request) => urls.push(request.url()));
+  await page.goto(`${secureUrl}/`);
+
+  await headline(page, 'Token needed', 'only to those who have a token');
+  const field = page.getByLabel('Token with the role read');
+  await page.locator('#token-input:focus').waitFor();
+  t.equal(await field.getAttribute('aria-invalid'), 'false');
+  t.match(await page.locator('main').ariaSnapshot(), /textbox "Token .*\n.*button "Show"/);
+  await page
+    .locator('#announcement', { hasText: 'A token is needed' })
+    .waitFor({ state: 'attached' });
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme });
+    const least = Number(await page.evaluate(leastContrast));
+    t.ok(least >= 4.5, `text can be read when ${colorScheme}: ${least.toFixed(1)}`);
+  }
+  t.equal(access.refused['no-token'], 1, 'it asks once, and waits');
+
+  for (const wrong of [sampleToken('stranger'), 'ключ']) {
+    await page.keyboard.insertText(wrong);
+    await page.keyboard.press('Enter');
+    await headline(page, 'Token needed', 'does not know this token');
+    await page.locator('#token-input[aria-invalid=true]:focus').waitFor();
+    t.equal(await field.inputValue(), '', 'the next one can be typed at once');
+  }
+  t.equal(access.refused['wrong-token'], 1);
+  await page.keyboard.insertText(sampleToken('grafana'));
+  await page.keyboard.press('Enter');
+  await headline(page, 'All is well', 'in sync on lux-1 and lux-2');
+  await page.locator('#headline-text:focus').waitFor();
+  t.notOk(await field.isVisible());
+  await page.reload();
+  await headline(page, 'All is well', 'in sync on lux-1 and lux-2');
+  t.notMatch(urls.join(' '), 'casemate_', 'it is in no address');
+  t.equal(await page.evaluate('localStorage.length + document.cookie.length'), 0);
+
+  const other = await context.newPage();
+  await other.goto(`${secureUrl}/`);
+  await headline(other, 'Token needed', 'only to those who have a token');
+  access.take(sampleTokens({ ops: 'operate' }));
+  await headline(page, 'Token needed', 'does not know this token');
+  t.notOk(await page.locator('#data').isVisible(), 'nothing old is left to be read');
 });
