@@ -298,11 +298,10 @@ function askForToken() {
     level: 'warning',
     word: 'Token needed',
     text,
-    advice:
-      'casemate token create NAME --role read makes one, and the lines for the configuration. ' +
-      'It is kept here until this tab is closed.',
-    command: undefined,
+    advice: 'It is kept here until this tab is closed. Whoever runs the site can make one.',
+    command: 'casemate token create NAME --role read',
   });
+  showAge();
   announce(`token ${wrongTokens}`, `A token is needed. ${text}.`);
 }
 

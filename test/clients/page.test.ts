@@ -154,7 +154,7 @@ t.test('the page asks for a token, takes it by keys, and keeps it for its tab on
   await page.goto(`${secureUrl}/`);
 
   await headline(page, 'Token needed', 'only to those who have a token');
-  const field = page.getByLabel('Token with the role read');
+  const field = page.getByLabel('Token (the role read is enough)');
   await page.locator('#token-input:focus').waitFor();
   t.equal(await field.getAttribute('aria-invalid'), 'false');
   t.match(await page.locator('main').ariaSnapshot(), /textbox "Token .*\n.*button "Show"/);
