@@ -8,10 +8,17 @@ import { pollUntil } from './poll.ts';
 
 export interface PrometheusOptions {
   readonly directory: string;
-  /** Host and port of each process that it scrapes. */
-  readonly targets: readonly string[];
+  /** What it scrapes: host and port of each process, or the part `scrape_configs` of its file. */
+  readonly targets: readonly string[] | string;
   /** Text of the rules. */
   readonly rules: string;
+}
+
+function plainScrape(targets: readonly string[]): string {
+  return `scrape_configs:
+  - job_name: casemate
+    static_configs: [{targets: ${JSON.stringify(targets)}}]
+`;
 }
 
 export class TestPrometheus {
@@ -34,10 +41,7 @@ export class TestPrometheus {
       configPath,
       `global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}
 rule_files: [rules.yml]
-scrape_configs:
-  - job_name: casemate
-    static_configs: [{targets: ${JSON.stringify(options.targets)}}]
-`,
+${typeof options.targets === 'string' ? options.targets : plainScrape(options.targets)}`,
     );
     const logPath = join(directory, 'log');
     const log = openSync(logPath, 'a');
