@@ -1,5 +1,5 @@
 /** The metric of the HTTP API that a site and a witness both have, each under its own name. */
-import type { NumberMetric } from './declarations.ts';
+import type { NumberMetric } from './metric.ts';
 import type { ApiRefused } from './snapshot.ts';
 
 /** What is read from the figures of either. */

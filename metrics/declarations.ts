@@ -3,6 +3,7 @@
  * with `casemate_`, carry base units (seconds, bytes), and counters end in `_total`.
  */
 import { apiRefusedMetric } from './api-declarations.ts';
+import type { DurationMetric, Labels, NumberMetric, Sample } from './metric.ts';
 import {
   type GroupMetrics,
   type HistogramSnapshot,
@@ -12,30 +13,6 @@ import {
   type VolumeMetrics,
   type WitnessMetrics,
 } from './snapshot.ts';
-
-export type Labels = Readonly<Record<string, string>>;
-
-export interface Sample<Value> {
-  readonly labels: Labels;
-  readonly value: Value;
-}
-
-interface Common {
-  readonly name: string;
-  readonly help: string;
-  readonly labels: readonly string[];
-}
-
-/** What is read from a site's figures, or from those of another kind of process. */
-export interface NumberMetric<Snapshot = MetricsSnapshot> extends Common {
-  readonly type: 'counter' | 'gauge';
-  readonly read: (snapshot: Snapshot) => readonly Sample<number>[];
-}
-
-export interface DurationMetric<Snapshot = MetricsSnapshot> extends Common {
-  readonly type: 'histogram';
-  readonly read: (snapshot: Snapshot) => readonly Sample<HistogramSnapshot>[];
-}
 
 type Type = NumberMetric['type'];
 

@@ -2,7 +2,7 @@
  * Histograms in Prometheus' text format, from counts that are kept elsewhere: prom-client's own
  * histograms can only be filled one observation at a time.
  */
-import type { DurationMetric, Labels } from './declarations.ts';
+import type { DurationMetric, Labels } from './metric.ts';
 import type { MetricsSnapshot } from './snapshot.ts';
 
 function escapeHelp(text: string): string {

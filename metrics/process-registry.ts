@@ -4,7 +4,7 @@
  * it. The only file that imports prom-client.
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { NumberMetric } from './declarations.ts';
+import type { NumberMetric } from './metric.ts';
 
 /** Gauges that prom-client names as if they were counters; the same figures are there by type. */
 const misnamed = [

@@ -1,6 +1,7 @@
 /** The metrics of one site, histograms included. */
-import { type DurationMetric, declarations, type NumberMetric } from './declarations.ts';
+import { declarations } from './declarations.ts';
 import { histogramText } from './histogram-text.ts';
+import type { DurationMetric, NumberMetric } from './metric.ts';
 import { ProcessRegistry } from './process-registry.ts';
 import type { MetricsSnapshot } from './snapshot.ts';
 

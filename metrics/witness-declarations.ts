@@ -1,6 +1,6 @@
 /** Every metric of a witness, and the figures they are read from. */
 import { apiRefusedMetric } from './api-declarations.ts';
-import type { NumberMetric } from './declarations.ts';
+import type { NumberMetric } from './metric.ts';
 import type { ApiRefused, CertificateMetrics } from './snapshot.ts';
 
 export interface WitnessSnapshot {

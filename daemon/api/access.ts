@@ -1,7 +1,7 @@
 /**
  * Who may do what by HTTP. Over TCP a token decides: it comes in the header `Authorization: Bearer`
- * and nowhere else, so that no address, no log and no other page's form has it. Without any token in
- * the configuration whoever is on this machine may do everything, as nobody else can connect. At the
+ * and nowhere else, so that no address, log or other page's form has it. Without any token in the
+ * configuration whoever is on this machine may do everything, as nobody else can connect. At the
  * Unix socket the modes of the files on the way to it have decided.
  */
 import type { Caller } from '../caller.ts';

@@ -1,7 +1,7 @@
 /**
  * What every request passes before anything else looks at it: is it addressed to this machine, may
- * whoever sends it ask that, and is it more than a web page could make a browser send (a foreign Host
- * after DNS rebinding; a change as a plain form).
+ * whoever sends it ask that, and is it more than a web page could make a browser send (a foreign
+ * Host after DNS rebinding; a change as a plain form).
  */
 import type { Socket } from 'node:net';
 import type { Caller } from '../caller.ts';
@@ -42,7 +42,7 @@ function checkContentType(request: HttpRequest): void {
   );
 }
 
-/** A name from outside as it can be shown anywhere: no control characters, no token, not endless. */
+/** A name from outside as it can be shown anywhere: no control characters, no token, not long. */
 export function shownName(name: string): string {
   const plain = withoutTokens(name).replaceAll(/[^\x21-\x7e…]/g, '?');
   return plain.length > namesShownMax ? `${plain.slice(0, namesShownMax)}…` : plain;

@@ -1,8 +1,8 @@
 /**
  * Tokens of the HTTP API. The configuration has the SHA-256 of each, never the token. No slow hash
  * is needed: a token has 256 random bits, which nobody finds by trying, however fast; slow hashes
- * are for passwords that people think of, and would only let strangers make this daemon work.
- * What does not look like a token that was made here is none, so that no such password is ever taken.
+ * are for passwords that people think of, and would only let strangers make this daemon work. What
+ * does not look like a token that was made here is none, so that no such password is ever taken.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 

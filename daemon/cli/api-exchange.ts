@@ -36,7 +36,7 @@ export interface ApiRequest {
 /** An operation has limits of its own, each of half a minute; a few may follow each other. */
 const answerMsMax = 300_000;
 
-/** Rejects with the error of Node.js; one of its `syscall` "connect" means that nothing was sent. */
+/** Rejects with the error of Node.js; its code tells whether anything was sent (`errors.ts`). */
 export function exchange(
   { target }: ApiWay,
   { method, path, body }: ApiRequest,

@@ -13,8 +13,8 @@ export const runCommand: Command = {
   help: `Usage: casemate run --config FILE
 
 Runs the daemon of one site in the foreground, until SIGTERM or SIGINT. Log lines are JSON on
-standard output. SIGHUP reads the configuration again: the log level changes at once, other keys
-are named and wait for a restart.
+standard output. SIGHUP reads the configuration and its certificates again: these, the tokens of the
+API and the log level change at once, other keys are named and wait for a restart.
 
   --config FILE  the site's configuration (TOML); the README lists all keys
 

@@ -92,7 +92,10 @@ sizeBytes = ${quoted(logSize)}
 
 [nbd]
 unix = "/run/casemate/nbd.sock"
-${listen === undefined ? '' : `listen = ${where(listen)}\n`}${tlsText(pair, own)}`;
+${listen === undefined ? '' : `listen = ${where(listen)}\n`}
+# The API: on loopback, and at the socket api.sock in the data directory, which needs no token. From
+# elsewhere it takes HTTPS and tokens: [tls], api.listen, and lines of \`casemate token create\`.
+${tlsText(pair, own)}`;
 }
 
 function witnessText(pair: NewPair, own: Machine): string {

@@ -106,7 +106,8 @@ export const eventsCommand: Command = {
   summary: 'list what happened at the site',
   help: `Usage: casemate events [--limit N] [--json]
 
-Lists what happened at the site, oldest first, the newest N; of what an operator asked for, also who.
+Lists what happened at the site, oldest first, the newest N; what an operator asked for with who
+it was.
 
   --limit N      how many (default: 20)
   --json         as JSON, newest first

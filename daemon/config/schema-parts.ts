@@ -85,7 +85,7 @@ export const clusterName = {
   form: 'a name of 1 to 63 letters, digits, "-", "_" and "."',
 } as const;
 
-/** The table `api`, with which operators and Prometheus reach a process; `roles` are its tokens'. */
+/** The table `api`: where operators and Prometheus reach a process; `roles` are its tokens'. */
 export function apiTable<Roles extends TSchema, More extends Record<string, TSchema>>(
   standard: string,
   roles: Roles,

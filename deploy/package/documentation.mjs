@@ -41,6 +41,12 @@ ${literal(exitCodesHelp.replace(/^Exit codes:\n/, ''))}.SH ENVIRONMENT
 .TP
 .B CASEMATE_API
 Where the daemon's API listens, if neither \\-\\-api nor \\-\\-config says so.
+.TP
+.B CASEMATE_TOKEN, CASEMATE_TOKEN_FILE
+A token for the API, or a file with one, without \\-\\-token\\-file.
+.TP
+.B CASEMATE_CA_FILE
+The authority of the daemon's certificate, without \\-\\-ca.
 .SH FILES
 .TP
 .I /etc/casemate/site.toml
@@ -74,7 +80,7 @@ _casemate() {
   local command=\${COMP_WORDS[1]}
   COMPREPLY=()
   case $previous in
-    --config | --data)
+    --config | --data | --token-file | --ca | --out)
       compopt -o default
       return
       ;;

@@ -1,6 +1,7 @@
 /**
- * The page in a real browser: where it takes a token to see anything, by keys alone; and while a real pair loses its witness and a site and resyncs, and while
+ * The page in a real browser. While a real pair loses its witness and a site and resyncs, and while
  * the page can't reach its daemon: what it says at each step, to the eye and to a screen reader.
+ * Where it takes a token to see anything: by keys alone.
  */
 import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';

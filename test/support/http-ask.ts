@@ -1,4 +1,4 @@
-/** One HTTP request on a connection of its own, with any headers, over TCP, TLS or a Unix socket. */
+/** One HTTP request on a connection of its own, with any headers: TCP, TLS or a Unix socket. */
 import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 

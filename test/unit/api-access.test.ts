@@ -1,4 +1,4 @@
-/** Who may do what by HTTP: on loopback, on a network with TLS, at the Unix socket. Real sockets. */
+/** Who may do what by HTTP, on real sockets: loopback, a network with TLS, a Unix socket. */
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
