@@ -24,7 +24,7 @@ export interface PeerSenderHost {
   logGone(session: number, error: Error): void;
 }
 
-/** Read from the log at once; twice as much may be sent and not yet acknowledged, but for a frame. */
+/** Read from the log at once; about twice as much may be sent and not yet acknowledged. */
 const catchUpBytes = 1024 * 1024;
 
 export class PeerSender {
