@@ -1,7 +1,7 @@
 /**
  * I10, looked at after every step: a peer that is slow, not dead, delays a write by at most
- * `ackTimeoutMs`; then it leaves the in-sync set, as soon as the register answers. So at a site that
- * reigns, and whose process was not stopped meanwhile,
+ * `ackTimeoutMs`; then it leaves the in-sync set, as soon as the register answers. So at a site
+ * that reigns, and whose process was not stopped meanwhile,
  *
  * - no record is durable here and not committed for longer than that, and
  * - no request of a client waits for longer than that,
