@@ -1,4 +1,4 @@
-/** Volumes that are made, grown and removed at both sites at once, or with an interruption. */
+/** Volumes that are made, grown and removed at both sites at once, or by one that dies with it. */
 import t from 'tap';
 import { CasemateError } from '../../daemon/errors.ts';
 import { pollUntil } from '../support/poll.ts';

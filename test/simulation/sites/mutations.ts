@@ -27,7 +27,7 @@ const core = 'replication/core/';
 export const mutations: readonly Mutation[] = [
   {
     name: 'reads-without-lease',
-    from: 56,
+    from: 412,
     breaks: 'R19: reads are answered without a lease',
     edits: [
       {

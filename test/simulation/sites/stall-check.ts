@@ -1,13 +1,8 @@
 /**
  * I10, looked at after every step: a peer that is slow, not dead, delays a write by at most
  * `ackTimeoutMs`; then it leaves the in-sync set, as soon as the register answers. So at a site
- * that reigns, and whose process was not stopped meanwhile,
- *
- * - no record is durable here and not committed for longer than that, and
- * - no request of a client waits for longer than that,
- *
- * unless a swap is under way, or the site says why it does not serve. Requests may also wait for
- * room in the log and in memory (I9), and reads for a disk.
+ * that reigns, and whose process was not stopped meanwhile, no record is durable and not committed
+ * for longer than that, unless a swap is under way, or the site says why it does not serve.
  */
 import type { Group } from '../../../daemon/volume/group.ts';
 import { simulatedTimes } from './simulated-config.ts';
@@ -49,7 +44,7 @@ export class StallCheck {
     const oldest = waiting[0];
     if (oldest === undefined || view.swapPending || nowMs - oldest.sinceMs <= stallMsMax) return;
     const waitedMs = Math.round(nowMs - oldest.sinceMs);
-    const text = `${groupName} at ${machine.name}: record ${oldest.sequence} waits for ${waitedMs} ms`;
-    throw new Violation('I10', text);
+    const where = `${groupName} at ${machine.name}`;
+    throw new Violation('I10', `${where}: record ${oldest.sequence} waits for ${waitedMs} ms`);
   }
 }

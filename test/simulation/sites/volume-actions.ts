@@ -41,15 +41,12 @@ function create(
   site.createVolume(group === undefined ? request : { ...request, group }).then(
     () => {
       // All that was known of another one of this name is void.
-      clients.forget(volume);
-      ended('there');
+      if (ended('there') === 'there') clients.forget(volume);
+      else clients.giveUp(volume);
       world.note(`${volume} was created`);
     },
     (error: unknown) => {
-      // Another operator may have done it meanwhile.
-      const isThere = volumes.state(volume) === 'there';
-      if (!isThere) clients.giveUp(volume);
-      ended(isThere ? 'as-before' : 'unsure');
+      if (ended('unsure') !== 'there') clients.giveUp(volume);
       world.note(`${volume} was not created: ${wordsOf(error)}`);
     },
   );

@@ -8,6 +8,8 @@ export type VolumeState = 'there' | 'unsure' | 'gone';
 
 export class VolumeBook {
   readonly #states = new Map<string, VolumeState>();
+  /** How many changes of each there were, and are under way. */
+  readonly #changes = new Map<string, number>();
   readonly #changing = new Map<string, number>();
   /** Some volume was to be removed: its clients may get errors. */
   removals = 0;
@@ -24,22 +26,30 @@ export class VolumeBook {
     return this.#states.get(name) ?? 'gone';
   }
 
-  /** Something is being done to the volume; what is given tells how it ended. */
-  change(name: string): (ended: VolumeState | 'as-before') => void {
+  /**
+   * Something is being done to the volume; what is given tells how it ended, and gives what is
+   * known then: nothing, if something else was done to it meanwhile.
+   */
+  change(name: string): (ended: VolumeState | 'as-before') => VolumeState {
     const before = this.state(name);
-    const others = this.#changing.get(name) ?? 0;
-    this.#changing.set(name, others + 1);
+    const isAlone = (this.#changing.get(name) ?? 0) === 0;
+    const number = (this.#changes.get(name) ?? 0) + 1;
+    this.#changes.set(name, number);
+    this.#changing.set(name, (this.#changing.get(name) ?? 0) + 1);
     this.#states.set(name, 'unsure');
     return (ended) => {
-      const left = (this.#changing.get(name) ?? 1) - 1;
-      this.#changing.set(name, left);
-      if (ended !== 'as-before') this.#states.set(name, ended);
-      else if (others === 0 && left === 0) this.#states.set(name, before);
+      this.#changing.set(name, (this.#changing.get(name) ?? 1) - 1);
+      const isOnly = isAlone && this.#changes.get(name) === number;
+      if (isOnly) this.#states.set(name, ended === 'as-before' ? before : ended);
+      return this.state(name);
     };
   }
 
   /** An operator has chosen between two histories: what he had done before may be in neither. */
   doubtAll(names: readonly string[]): void {
-    for (const name of names) this.#states.set(name, 'unsure');
+    for (const name of names) {
+      this.#states.set(name, 'unsure');
+      this.#changes.set(name, (this.#changes.get(name) ?? 0) + 1);
+    }
   }
 }
