@@ -214,6 +214,18 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
+    name: 'reads-before-in-effect',
+    from: 2_060_171,
+    breaks: 'R40: reads do not wait for a record that changes volumes',
+    edits: [
+      {
+        file: 'daemon/volume/group-volumes.js',
+        find: 'return this.#processed >= commit;',
+        replace: 'return true;',
+      },
+    ],
+  },
+  {
     name: 'read-unchecked',
     from: 144,
     breaks: 'I7: what is read from a data file is not checked',
