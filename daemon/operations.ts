@@ -383,6 +383,8 @@ export class Operations {
   async #endGroup(group: Group): Promise<void> {
     const { config } = group.view;
     if (config === undefined) throw new Error('a group that serves has a configuration');
+    // The register takes one swap of a site at a time: this one would leave the other unanswered.
+    if (group.view.swapPending) throw configChanges(group);
     const { forced: _, ...rest } = config;
     const next = this.#host.newConfig({ ...rest, epoch: config.epoch + 1, removed: true });
     const result = await this.#host.within(
@@ -391,11 +393,7 @@ export class Operations {
     );
     // The other site may have removed it at the same time.
     if (result.outcome === 'lost' && result.current.removed !== true) {
-      throw new CasemateError(
-        'ERR_CONFIG_CHANGED',
-        `the configuration of "${group.groupName}" has just changed`,
-        { hint: 'Try again.', status: 409 },
-      );
+      throw configChanges(group);
     }
     await this.#host.dropGroup(group, 'delete-files');
     await this.#host.call('groupRemoved', { groupId: group.groupId });
@@ -467,4 +465,11 @@ export class Operations {
 function volumeAdd(group: Group, name: string, sizeBytes: number) {
   const document = { volume: group.volumes.nextNumber, name, sizeBytes };
   return documentRecord(recordKind.volumeAdd, 0, document);
+}
+
+function configChanges({ groupName }: Group): CasemateError {
+  return new CasemateError('ERR_CONFIG_CHANGED', `the configuration of "${groupName}" changes`, {
+    hint: 'Try again.',
+    status: 409,
+  });
 }

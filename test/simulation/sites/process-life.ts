@@ -12,7 +12,7 @@ export class ProcessLife {
   readonly #time: VirtualTime;
   #pausedUntilMs = 0;
   /** What would have happened during the pause, in order. */
-  readonly #held = new Set<{ readonly cancel: () => void; readonly fire: () => void }>();
+  readonly #held = new Set<() => void>();
 
   constructor(options: {
     readonly machineName: string;
@@ -43,12 +43,7 @@ export class ProcessLife {
   /** It goes on before the time that it was paused for has passed. */
   resume(): void {
     this.#pausedUntilMs = 0;
-    const held = [...this.#held];
-    this.#held.clear();
-    for (const { cancel, fire } of held) {
-      cancel();
-      this.#time.after(0, fire);
-    }
+    for (const goOn of [...this.#held]) goOn();
   }
 
   after(delayMs: number, run: () => void): () => void {
@@ -60,15 +55,19 @@ export class ProcessLife {
         return;
       }
       const planned = this.#time.at(this.#pausedUntilMs, () => {
-        this.#held.delete(held);
+        this.#held.delete(goOn);
         fire();
       });
-      const held = { cancel: planned, fire };
-      this.#held.add(held);
-      cancel = () => {
+      const letGo = (): void => {
         planned();
-        this.#held.delete(held);
+        this.#held.delete(goOn);
       };
+      const goOn = (): void => {
+        letGo();
+        cancel = this.#time.after(0, fire);
+      };
+      this.#held.add(goOn);
+      cancel = letGo;
     };
     cancel = this.#time.after(delayMs, fire);
     return () => cancel();
