@@ -180,9 +180,11 @@ export class LogWriter {
    */
   #placeUrgent(): Batch | undefined {
     for (const appender of this.#scheduled) {
-      if (!appender.urgent) continue;
-      for (const entry of appender.takeEntries(this.#options.commitBytesMax)) {
-        this.#carryEntry(appender, entry);
+      // Entry by entry: what comes after it would go before the next urgent one, into the reserve.
+      while (appender.urgent) {
+        const entries = appender.takeEntries(1);
+        if (entries.length === 0) break;
+        for (const entry of entries) this.#carryEntry(appender, entry);
       }
     }
     const { first, rest } = urgentFirst(this.#carry);

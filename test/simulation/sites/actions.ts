@@ -157,7 +157,7 @@ function disturb(
       else {
         checks.rotten = true;
         // The last frame of the only copy looks like a torn tail then: nobody can prove otherwise.
-        if (isOnlyCopy(machine)) checks.forced = true;
+        if (isOnlyCopy(world, machine)) checks.forced = true;
       }
       return rot(world, machine, action);
     case 'drift':
@@ -204,7 +204,7 @@ function rot(
         const key = `${path} ${block}`;
         if ((checks.rottenBlocks.get(key) ?? machine.name) !== machine.name) return false;
         checks.rottenBlocks.set(key, machine.name);
-        if (isOnlyCopy(machine)) checks.blockLost = true;
+        if (isOnlyCopy(world, machine)) checks.blockLost = true;
       }
       machine.disk.corrupt(path, offsetBytes, 1 << (offsetBytes % 8));
       if (what === 'data' && startsAgain(world, machine)) {
@@ -217,9 +217,12 @@ function rot(
   return false;
 }
 
-function isOnlyCopy({ site }: SimulatedMachine): boolean {
+function isOnlyCopy({ checks }: World, { site }: SimulatedMachine): boolean {
   if (site === undefined) return true;
-  return [...site.groups.all].some(({ view }) => (view.config?.inSync.length ?? 1) < 2);
+  return [...site.groups.all].some(({ view }) => {
+    const inSync = view.config?.inSync.filter((store) => !checks.lostStores.has(store)) ?? [];
+    return inSync.length < 2;
+  });
 }
 
 /** The other machine runs, and is in sync with the disk that it has now. */
