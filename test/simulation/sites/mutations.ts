@@ -156,7 +156,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'joins-without-waiting',
-    from: 266,
+    from: 332,
     breaks: 'R17: a joining peer is swapped in before its answers are waited for',
     edits: [
       {
