@@ -84,7 +84,9 @@ export class HttpListeners {
   }
 
   #came(socket: Socket, way: 'loopback' | 'network'): void {
-    this.#origins.set(socket, { way, address: socket.remoteAddress ?? 'an address unknown' });
+    // An IPv4 address at a socket for both kinds.
+    const address = socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '');
+    this.#origins.set(socket, { way, address: address ?? 'an address unknown' });
   }
 
   #listen(server: Server | SecureServer, where: ListenOptions): Promise<number> {

@@ -76,9 +76,8 @@ export class ApiAccess {
       this.#refusals.count(reason);
       // Whoever opens the page asks for its data once without a token: that is no attempt.
       const isAttempt = reason !== 'no-token' || needed === 'operate';
-      const text = isAttempt
-        ? this.#refusals.tell(`${what}: refused, ${error.message}`)
-        : undefined;
+      const said = `${what}: refused, ${error.message}`;
+      const text = isAttempt ? this.#refusals.tell(reason, said) : undefined;
       if (text !== undefined) tell(text, by);
       throw error;
     };

@@ -13,6 +13,25 @@ const tellAgainMs = 600_000;
 export class RefusalCount {
   /** Since the start, by reason. */
   readonly counts: Record<RefusalReason, number> = { 'no-token': 0, 'wrong-token': 0, role: 0 };
+  readonly #budgets: Readonly<Record<RefusalReason, Budget>>;
+
+  constructor(nowMs: () => number) {
+    const budget = (): Budget => new Budget(nowMs);
+    // Strangers can't use up what tells of a token that is misused.
+    this.#budgets = { 'no-token': budget(), 'wrong-token': budget(), role: budget() };
+  }
+
+  count(reason: RefusalReason): void {
+    this.counts[reason] += 1;
+  }
+
+  /** The text to tell of one; undefined if it is one too many to be told. */
+  tell(reason: RefusalReason, text: string): string | undefined {
+    return this.#budgets[reason].spend(text);
+  }
+}
+
+class Budget {
   readonly #nowMs: () => number;
   #left = toldAtOnce;
   #refilledAtMs: number;
@@ -23,12 +42,7 @@ export class RefusalCount {
     this.#refilledAtMs = nowMs();
   }
 
-  count(reason: RefusalReason): void {
-    this.counts[reason] += 1;
-  }
-
-  /** The text to tell of one; undefined if it is one too many to be told. */
-  tell(text: string): string | undefined {
+  spend(text: string): string | undefined {
     const more = Math.floor((this.#nowMs() - this.#refilledAtMs) / tellAgainMs);
     this.#refilledAtMs += more * tellAgainMs;
     this.#left = Math.min(toldAtOnce, this.#left + more);
