@@ -23,6 +23,7 @@ const places = new Map([
   ...[
     ...filesOf('deploy', '.toml'),
     'deploy/prometheus/casemate.rules.yml',
+    'deploy/prometheus/prometheus.yml',
     'deploy/grafana/casemate.json',
   ].map((path) => [path, `examples/${posix.basename(path)}`]),
 ]);
