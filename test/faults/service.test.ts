@@ -36,7 +36,7 @@ t.test('a site is ready when its volumes are served, and says what they wait for
   const manager = await DatagramReceiver.open(t, join(directory, 'notify'));
   await telling(manager, () => pair.a.start());
   const reading = await manager.heard(/^STATUS=Reading the log/);
-  const waiting = await manager.heard(/^STATUS=Serves 0 of 1 volume; .*waits for its peer/);
+  const waiting = await manager.heard(/^STATUS=Serves 0 of 1 volume; .*waits for the other one/);
   t.ok(reading < waiting, 'in this order');
   t.notOk(manager.lines.includes('READY=1'), 'one site alone does not serve');
   await pair.b.start();
