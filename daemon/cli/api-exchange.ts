@@ -33,20 +33,25 @@ export interface ApiRequest {
   readonly body: object | undefined;
 }
 
-/** An operation has limits of its own, each of half a minute; a few may follow each other. */
-const answerMsMax = 300_000;
+/**
+ * How long an answer may take. A look asks nobody else and is answered at once, unless the daemon
+ * hangs. An operation has limits of its own, each of half a minute; a few may follow each other.
+ */
+const answerMsMax = { look: 15_000, change: 300_000 };
 
 /** Rejects with the error of Node.js; its code tells whether anything was sent (`errors.ts`). */
 export function exchange(
   { target }: ApiWay,
   { method, path, body }: ApiRequest,
+  limits = answerMsMax,
 ): Promise<{ readonly status: number; readonly text: string }> {
   const content = body === undefined ? undefined : JSON.stringify(body);
   const token = target.kind === 'tcp' ? target.token : undefined;
+  const timeout = method === 'GET' ? limits.look : limits.change;
   const options: RequestOptions = {
     method,
     agent: false,
-    timeout: answerMsMax,
+    timeout,
     headers: {
       ...(content === undefined ? {} : { 'content-type': 'application/json' }),
       ...(content === undefined ? {} : { 'content-length': Buffer.byteLength(content) }),
@@ -56,7 +61,11 @@ export function exchange(
   return new Promise((resolve, reject) => {
     const request = openRequest(target, path, options);
     request.on('timeout', () => {
-      request.destroy(new Error(`no answer within ${answerMsMax / 1000} s`));
+      request.destroy(
+        new Error(
+          `it is there, but gave no answer within ${timeout / 1000} s: it hangs, or was stopped`,
+        ),
+      );
     });
     request.on('error', reject);
     request.on('response', (response) => {

@@ -1,8 +1,10 @@
 /** The command at an API that asks for a token, over each way in; and where tokens come from. */
 import { chmodSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { isToken, tokenHash } from '../../daemon/api/tokens.ts';
+import { type ApiWay, exchange } from '../../daemon/cli/api-exchange.ts';
 import { runCommandLine } from '../../daemon/cli/command-line.ts';
 import { parseConfig } from '../../daemon/config/parse.ts';
 import { TlsCredentials } from '../../daemon/system-tls.ts';
@@ -174,4 +176,19 @@ t.test('events are shown with who asked', async (t) => {
   site.events = () => [{ ...event, group: undefined, by }];
   const shown = await casemate(['events', '--api', url], { CASEMATE_TOKEN: sampleToken('ops') });
   t.match(shown.out, /delete volume vm: done, by token ops \(operate\) from 10\.0\.0\.9\n$/);
+});
+
+t.test('a daemon that hangs is not waited for without end', async (t) => {
+  // The system takes the connection; nobody ever reads it.
+  const hung = createServer({ pauseOnConnect: true });
+  const path = join(scratchDirectory(t), 'api.sock');
+  await new Promise<void>((resolve) => hung.listen(path, resolve));
+  t.teardown(() => hung.close());
+  const connections: Socket[] = [];
+  hung.on('connection', (socket) => connections.push(socket));
+  const way: ApiWay = { place: path, target: { kind: 'unix', path } };
+  const look = { method: 'GET', path: '/v1/status', body: undefined } as const;
+  const limits = { look: 20, change: 300_000 };
+  await t.rejects(exchange(way, look, limits), { message: /gave no answer within .* it hangs/ });
+  for (const socket of connections) socket.destroy();
 });
