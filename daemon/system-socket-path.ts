@@ -4,10 +4,8 @@
  */
 import { lstatSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
+import { socketPathBytesMax } from './config/address.ts';
 import { CasemateError } from './errors.ts';
-
-/** The system takes no longer path for a socket, and cuts a longer one off without a word. */
-const pathBytesMax = 107;
 
 /** Error codes of whoever wants to listen, and the key of the configuration that has the path. */
 export interface SocketPathWords {
@@ -18,8 +16,8 @@ export interface SocketPathWords {
 
 /** @throws CasemateError with the code `inUse` or `path` */
 export async function claimSocketPath(path: string, words: SocketPathWords): Promise<void> {
-  if (Buffer.byteLength(path) > pathBytesMax) {
-    const message = `${path} is longer than ${pathBytesMax} bytes, which no socket's path can be`;
+  if (Buffer.byteLength(path) > socketPathBytesMax) {
+    const message = `${path} is longer than ${socketPathBytesMax} bytes, which no socket's path can be`;
     throw new CasemateError(words.path, message, { hint: `Set ${words.key} to a shorter path.` });
   }
   const stats = lstatSync(path, { throwIfNoEntry: false });

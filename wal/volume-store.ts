@@ -33,7 +33,7 @@ import type { SparseSet } from './sparse-set.ts';
 import { WriteBack } from './write-back.ts';
 
 /** How long a full disk is left alone before the write is tried again. */
-const fullDiskRetryMs = 1000;
+export const fullDiskRetryMs = 1000;
 /** With so much pending no more is gathered: it fills a wave by itself. */
 const gatheredBytesMax = 1024 * 1024;
 /** A read that meets bad blocks is repeated after each time that they were found good or healed. */

@@ -32,7 +32,8 @@ export interface AccessOptions {
 /** A refusal that is worth an event. */
 export type TellRefusal = (text: string, by: Caller) => void;
 
-const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
+/** What only looks. */
+export const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 const tokenHint =
   'Send it as "Authorization: Bearer TOKEN"; the command takes --token-file FILE or CASEMATE_TOKEN. ' +

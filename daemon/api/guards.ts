@@ -7,11 +7,10 @@ import type { Socket } from 'node:net';
 import type { Caller } from '../caller.ts';
 import { isLoopbackHost } from '../config/address.ts';
 import { CasemateError } from '../errors.ts';
-import type { ApiAccess, Origin, TellRefusal } from './access.ts';
+import { type ApiAccess, type Origin, safeMethods, type TellRefusal } from './access.ts';
 import type { HttpRequest, HttpServer } from './http-server.ts';
 import { withoutTokens } from './tokens.ts';
 
-const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 const namesShownMax = 64;
 
 /** The host of a Host header, without its port. */

@@ -1,4 +1,13 @@
-/** Network addresses as the configuration writes them: "host:port", IPv6 hosts in brackets. */
+/**
+ * Network addresses as the configuration writes them: "host:port", IPv6 hosts in brackets; and how
+ * long the path of a Unix socket may be.
+ */
+
+/**
+ * Linux takes no longer path for a socket (108 bytes with the last NUL), and Node.js cuts a longer
+ * one off without a word.
+ */
+export const socketPathBytesMax = 107;
 
 export interface Address {
   /** Name or address; an IPv6 address without its brackets. */

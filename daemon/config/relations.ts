@@ -3,13 +3,16 @@
  * has just set a value that looked reasonable.
  */
 import { isAccessEntry } from '../nbd/client-access.ts';
-import { type Address, formatAddress, isLoopbackHost, parseAddress } from './address.ts';
+import {
+  type Address,
+  formatAddress,
+  isLoopbackHost,
+  parseAddress,
+  socketPathBytesMax,
+} from './address.ts';
 import { registerProblems } from './register-table.ts';
 import type { Config } from './schema.ts';
 import { formatSizeExactly } from './sizes.ts';
-
-/** The longest path that fits into a Unix socket address on Linux (108 bytes with the last NUL). */
-const unixPathBytesMax = 107;
 
 function timeProblems({ replication }: Config): string[] {
   const { heartbeatMs, ackTimeoutMs, leaseMs, graceMs } = replication;
@@ -225,9 +228,9 @@ function sharedPortProblems(addresses: ReadonlyMap<string, Address>): string[] {
 
 function socketPathProblems(key: string, path: string): string[] {
   const lengthBytes = Buffer.byteLength(path);
-  if (lengthBytes <= unixPathBytesMax) return [];
+  if (lengthBytes <= socketPathBytesMax) return [];
   return [
-    `${key} ("${path}") must be at most ${unixPathBytesMax} bytes long, it has ${lengthBytes}: the system takes no longer path for a socket; set ${key} to a shorter one`,
+    `${key} ("${path}") must be at most ${socketPathBytesMax} bytes long, it has ${lengthBytes}: the system takes no longer path for a socket; set ${key} to a shorter one`,
   ];
 }
 

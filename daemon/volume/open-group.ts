@@ -11,7 +11,7 @@ import { isOutOfSpace } from '../../wal/disk-error.ts';
 import { emptyHistoryDigest, type Frame, type HistoryPoint, recordKind } from '../../wal/frame.ts';
 import type { RecoveredLogGroup } from '../../wal/group-recovery.ts';
 import { LatencyHistogram } from '../../wal/latency-histogram.ts';
-import { VolumeStore, type VolumeStoreOptions } from '../../wal/volume-store.ts';
+import { fullDiskRetryMs, VolumeStore, type VolumeStoreOptions } from '../../wal/volume-store.ts';
 import { GroupResync } from '../resync/group-resync.ts';
 import type { StoredCheckpoint, StoredGroup } from '../store/site-store.ts';
 import { giveBackPayload } from './given-back.ts';
@@ -25,8 +25,6 @@ import { Volume, type VolumeCounters, type VolumeHost } from './volume.ts';
 
 /** How much of the log is read at once while it is replayed. */
 const replayBytes = 16 * 1024 * 1024;
-/** How long a full disk is left alone before it is tried again. */
-const fullDiskRetryMs = 1000;
 
 export interface OpenGroupOptions {
   readonly context: GroupContext;
