@@ -2,11 +2,11 @@
  * What operators do to volumes and roles by hand: create, resize, delete, switch over, promote by
  * force. Each throws a `CasemateError` that says what is in the way and what to do.
  */
-import type { GroupConfig } from '../replication/core/config.ts';
 import { type GroupId, type HistoryPoint, recordKind } from '../wal/frame.ts';
 import { CasemateError } from './errors.ts';
 import { promoteByForce, promotionEvidence, servesAsPrimary } from './forced-promotion.ts';
-import type { PeerCallName, PeerCallParameters, PeerCallResult } from './peer-calls.ts';
+import { endUnfounded, type FoundingHost, foundGroup } from './found-group.ts';
+import type { PeerCallParameters } from './peer-calls.ts';
 import type { CreateVolume, PromotionEvidence } from './site-status.ts';
 import { needOneHistory } from './split/is-split.ts';
 import type { Group } from './volume/group.ts';
@@ -14,10 +14,8 @@ import { documentRecord } from './volume/record-payloads.ts';
 import type { Volume } from './volume/volume.ts';
 
 /** What the operations need of the site. */
-export interface OperationsHost {
+export interface OperationsHost extends FoundingHost {
   readonly siteName: string;
-  readonly peerName: string;
-  readonly storeId: string;
   readonly peerStoreId: string | undefined;
   readonly peerConnected: boolean;
   readonly limits: { readonly countMax: number; readonly sizeBytesMax: number };
@@ -27,35 +25,23 @@ export interface OperationsHost {
   };
   volumes(): Iterable<{ group: Group; volume: Volume }>;
   groups(): Iterable<Group>;
-  /** Makes a group on this site, not yet in the register. */
+  /** Makes a group on this site, not yet in the register: `founded` says when it is. */
   makeGroup(options: {
     name: string;
     onPeerLoss: 'suspend' | 'preferred';
     preferredSite: string | undefined;
   }): Promise<Group>;
-  describe(group: Group): PeerCallParameters<'groupAnnounce'>;
-  acceptorsOf(group: Group): readonly string[];
   /** Who decides after a forced promotion (R35). */
   readonly forcedAcceptors: readonly string[];
-  readonly registerType: 'sites' | 'etcd';
   /** Why the two sites have no witness in common although one of them has one. */
   witnessDifference(): string | undefined;
-  dropGroup(group: Group, how: 'delete-files'): Promise<void>;
   /** Epoch of the newest configuration that this site's acceptor has taken; 0 if none. */
   acceptedEpoch(group: Group): number;
-  newConfig(config: Omit<GroupConfig, 'epochId' | 'leaseMs' | 'graceMs'>): GroupConfig;
-  call<Name extends PeerCallName>(
-    method: Name,
-    parameters: PeerCallParameters<Name>,
-  ): Promise<PeerCallResult<Name>>;
-  event(level: 'info' | 'warn' | 'error', code: string, group: string, text: string): void;
   /** Kept for ever, with what was given up. */
   recordForcedPromotion(
     group: Group,
     promotion: { readonly epoch: number; readonly end: HistoryPoint; readonly text: string },
   ): void;
-  /** Rejects with ERR_TIMEOUT when `promise` takes too long; `what` is said in the error. */
-  within<Result>(promise: Promise<Result>, what: string): Promise<Result>;
 }
 
 /** Who asks: what the peer has passed on is not passed back to it when this site can't do it. */
@@ -106,7 +92,7 @@ export class Operations {
     this.#checkPreferred(preferredSite);
     this.#checkWitness(name);
     const group = await this.#host.makeGroup({ name: groupName, onPeerLoss, preferredSite });
-    await this.#found(group, name);
+    await foundGroup(this.#host, group, name);
     await this.#host.within(
       group.appendRecord(volumeAdd(group, name, sizeBytes)),
       `creating volume "${name}"`,
@@ -335,35 +321,9 @@ export class Operations {
     await this.#host.call('volumeReady', { name, sizeBytes });
   }
 
-  /**
-   * Wins the group's first configuration: both acceptors have to agree (R39). The peer makes the
-   * group first: it may have one of that name which this site has not heard of.
-   */
-  async #found(group: Group, name: string): Promise<void> {
-    const first = this.#host.newConfig({
-      epoch: 1,
-      primary: this.#host.storeId,
-      inSync: [this.#host.storeId],
-      acceptors: [...this.#host.acceptorsOf(group)],
-    });
-    try {
-      await this.#host.call('groupAnnounce', this.#host.describe(group));
-      // Why etcd does not answer is an answer; the swap would wait until it does.
-      if (this.#host.registerType === 'etcd') await group.register.read();
-      const won = await this.#host.within(
-        group.register.swap(undefined, first),
-        `agreeing on volume "${name}" with ${this.#host.peerName}`,
-      );
-      if (won.outcome !== 'won') {
-        throw new CasemateError('ERR_GROUP_EXISTS', `group of "${name}" exists already`);
-      }
-    } catch (error) {
-      await this.#host.dropGroup(group, 'delete-files');
-      // If it can't be told now, the list of groups tells it when the sites are connected again.
-      await this.#host.call('groupRemoved', { groupId: group.groupId }).catch(() => undefined);
-      throw error;
-    }
-    group.tell({ kind: 'created', config: first });
+  /** Groups that this site made in an earlier life and may not have founded: ends them. */
+  async endUnfounded(groups: Iterable<Group>): Promise<void> {
+    await Promise.all([...groups].map((group) => endUnfounded(this.#host, group)));
   }
 
   /** Whether this site is removing the group, and will end it here when that is done. */

@@ -80,6 +80,11 @@ export class SiteGroups implements ExportDirectory {
     return stored;
   }
 
+  /** Groups that this site was founding when it was started. */
+  get unfounded(): readonly Group[] {
+    return [...this.#groups.values()].filter(({ groupId }) => this.stored(groupId).founding);
+  }
+
   *volumes(): IterableIterator<{ group: Group; volume: Volume }> {
     for (const group of this.#groups.values()) {
       for (const volume of group.volumes.all) yield { group, volume };
@@ -138,8 +143,11 @@ export class SiteGroups implements ExportDirectory {
     }));
   }
 
-  /** Makes a group that has no records yet: one of our own, or to join the peer's. */
-  async make(description: Omit<GroupDescription, 'removed'>): Promise<Group> {
+  /** Makes a group that has no records yet: one that is being founded, or to join the peer's. */
+  async make(
+    description: Omit<GroupDescription, 'removed'>,
+    how: 'founding' | 'joining' = 'joining',
+  ): Promise<Group> {
     const { context } = this.#options;
     const { groupId, name, onPeerLoss, preferredSite, createdAtMs } = description;
     const known = this.#groups.get(groupId);
@@ -151,13 +159,11 @@ export class SiteGroups implements ExportDirectory {
         status: 409,
       });
     }
-    context.store.createGroup({
-      groupId,
-      name,
-      onPeerLoss,
-      preferredSite: preferredSite ?? undefined,
-      createdAtMs,
-    });
+    const made = { groupId, name, onPeerLoss, createdAtMs };
+    context.store.createGroup(
+      { ...made, preferredSite: preferredSite ?? undefined },
+      how === 'founding',
+    );
     const stored = context.store.groups().find((each) => each.groupId === groupId);
     if (stored === undefined) throw new Error('the store keeps what it was given');
     return await this.#open(stored, { checkpoint: undefined, recovered: undefined });

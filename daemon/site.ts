@@ -244,6 +244,8 @@ export class Site implements SiteControl, SiteParts {
 
   /** Lets the peer in and starts to look after time. */
   async start(): Promise<void> {
+    const { unfounded } = this.groups;
+    this.operations.endUnfounded(unfounded).catch((error: unknown) => this.fail(error));
     await this.peer.start();
     this.witness.start();
     this.#tickLater();
@@ -446,12 +448,16 @@ export class Site implements SiteControl, SiteParts {
       volumes: () => groups.volumes(),
       groups: () => groups.all,
       makeGroup: (description) =>
-        groups.make({
-          ...description,
-          groupId: this.#ports.randomId(),
-          preferredSite: description.preferredSite ?? null,
-          createdAtMs: this.clock.wallMs(),
-        }),
+        groups.make(
+          {
+            ...description,
+            groupId: this.#ports.randomId(),
+            preferredSite: description.preferredSite ?? null,
+            createdAtMs: this.clock.wallMs(),
+          },
+          'founding',
+        ),
+      founded: ({ groupId }) => store.groupFounded(groupId),
       describe: (group) => groups.describe(group.groupId),
       acceptorsOf: (group) =>
         groups.acceptorsOf(

@@ -1,8 +1,8 @@
 /**
  * The groups of this site with what a group keeps besides its checkpoint: its mode, its flags
- * (R24; `resolving` is a row of `resolve-table.ts`), its base (R27), and the promotions that were
- * forced here (R35). A removed group stays in the table for ever, so that a peer that was away
- * learns of the removal (R39).
+ * (R24; `resolving` is a row of `resolve-table.ts`), its base (R27), the promotions that were
+ * forced here (R35), and whether it may lack its first configuration (`found-group.ts`). A removed
+ * group stays in the table for ever, so that a peer that was away learns of the removal (R39).
  */
 import { Type } from '@sinclair/typebox';
 import type { GroupFlags } from '../../replication/core/config.ts';
@@ -43,10 +43,16 @@ export const groupTableSql = `
   ) STRICT;
 `;
 
+/** Groups that this site makes, until the register has their first configuration. */
+export const foundingTableSql = `
+  CREATE TABLE founding (group_id TEXT PRIMARY KEY) STRICT;
+`;
+
 const onPeerLossSchema = Type.Union([Type.Literal('suspend'), Type.Literal('preferred')]);
 
 const rowSchema = Type.Object({
   resolving: flagSchema,
+  founding: flagSchema,
   group_id: identifierSchema,
   name: Type.String({ minLength: 1 }),
   on_peer_loss: onPeerLossSchema,
@@ -77,6 +83,8 @@ export interface NewGroup {
 
 export interface StoredGroup extends NewGroup {
   readonly removed: boolean;
+  /** Made here, and perhaps not yet in the register. */
+  readonly founding: boolean;
   readonly flags: GroupFlags;
   readonly base: HistoryPoint | undefined;
 }
@@ -97,7 +105,8 @@ export class GroupTable {
     this.#path = path;
     this.#statements = {
       list: database.prepare(
-        `SELECT *, EXISTS (SELECT 1 FROM resolving WHERE resolving.group_id = g.group_id) AS resolving
+        `SELECT *, EXISTS (SELECT 1 FROM resolving WHERE resolving.group_id = g.group_id) AS resolving,
+           EXISTS (SELECT 1 FROM founding WHERE founding.group_id = g.group_id) AS founding
          FROM consistency_group AS g ORDER BY created_at_ms, group_id`,
       ),
       named: database.prepare('SELECT 1 FROM consistency_group WHERE name = ? AND removed = 0'),
@@ -105,6 +114,8 @@ export class GroupTable {
         `INSERT INTO consistency_group
            (group_id, name, on_peer_loss, preferred_site, created_at_ms) VALUES (?, ?, ?, ?, ?)`,
       ),
+      founds: database.prepare('INSERT INTO founding (group_id) VALUES (?)'),
+      founded: database.prepare('DELETE FROM founding WHERE group_id = ?'),
       remove: database.prepare('UPDATE consistency_group SET removed = 1 WHERE group_id = ?'),
       setFlags: database.prepare(
         `UPDATE consistency_group SET inconsistent = ?, split = ?, damaged = ? WHERE group_id = ?`,
@@ -132,7 +143,7 @@ export class GroupTable {
     return this.#statements.list.all().map((row) => this.#group(row));
   }
 
-  create(group: NewGroup): void {
+  create(group: NewGroup, founding: boolean): void {
     const { groupId, name, onPeerLoss, preferredSite, createdAtMs } = group;
     if (this.#statements.named.get(name) !== undefined) {
       throw new CasemateError('ERR_GROUP_EXISTS', `there is a group "${name}" already`, {
@@ -141,9 +152,16 @@ export class GroupTable {
       });
     }
     this.#statements.create.run(groupId, name, onPeerLoss, preferredSite ?? null, createdAtMs);
+    if (founding) this.#statements.founds.run(groupId);
+  }
+
+  /** The register has the group's first configuration. */
+  founded(groupId: GroupId): void {
+    this.#statements.founded.run(groupId);
   }
 
   remove(groupId: GroupId): void {
+    this.#statements.founded.run(groupId);
     this.#changed(this.#statements.remove.run(groupId), groupId);
   }
 
@@ -201,6 +219,7 @@ export class GroupTable {
       preferredSite: row.preferred_site ?? undefined,
       createdAtMs: row.created_at_ms,
       removed: row.removed === 1,
+      founding: row.founding === 1,
       flags: {
         inconsistent: row.inconsistent === 1,
         split: row.split === 1,

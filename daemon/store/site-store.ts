@@ -26,6 +26,7 @@ import {
 } from './extent-table.ts';
 import {
   type ForcedPromotion,
+  foundingTableSql,
   GroupTable,
   groupTableSql,
   type NewGroup,
@@ -52,6 +53,7 @@ const format: DatabaseFormat = {
     extentTableSql + stageTableSql,
     witnessTableSql,
     resolveTableSql,
+    foundingTableSql,
   ],
 };
 
@@ -91,6 +93,7 @@ export class SiteStore {
   readonly #extents: ExtentTable;
   readonly #stages: StageTable;
   readonly #resolves: ResolveTable;
+  readonly #createGroup: (group: NewGroup, founding: boolean) => void;
   readonly #removeGroup: (groupId: GroupId) => void;
   readonly #setBase: (groupId: GroupId, base: HistoryPoint | undefined) => void;
   readonly #saveAll: (entries: readonly StoredCheckpoint[], stages: readonly StageSave[]) => void;
@@ -117,6 +120,9 @@ export class SiteStore {
     this.#resolves = new ResolveTable(database, path);
     this.acceptors = new AcceptorTable(database, path);
     this.witnesses = new WitnessTable(database, path);
+    this.#createGroup = database.transaction((group: NewGroup, founding: boolean) => {
+      this.#groups.create(group, founding);
+    });
     this.#removeGroup = database.transaction((groupId: GroupId) => {
       this.#checkpoints.delete(groupId);
       this.#endStage(groupId);
@@ -201,9 +207,17 @@ export class SiteStore {
     return this.#groups.list();
   }
 
-  /** @throws {CasemateError} ERR_GROUP_EXISTS if a group that is not removed has the name */
-  createGroup(group: NewGroup): void {
-    this.#groups.create(group);
+  /**
+   * Keeps a new group: one that this site is `founding`, or one of the peer's.
+   * @throws {CasemateError} ERR_GROUP_EXISTS if a group that is not removed has the name
+   */
+  createGroup(group: NewGroup, founding = false): void {
+    this.#createGroup(group, founding);
+  }
+
+  /** The register has the first configuration of a group that this site was founding. */
+  groupFounded(groupId: GroupId): void {
+    this.#groups.founded(groupId);
   }
 
   /** Marks the group as removed and forgets its checkpoint. */

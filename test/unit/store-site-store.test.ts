@@ -110,7 +110,8 @@ t.test('groups keep their mode, flags and base', async (t) => {
   const store = SiteStore.open(options(directory));
   const group = { ...newGroup('vm'), onPeerLoss: 'preferred' as const, preferredSite: 'lux-2' };
   store.createGroup(group);
-  t.same(store.groups(), [{ ...group, removed: false, flags, base: undefined }]);
+  const kept = { ...group, removed: false, founding: false };
+  t.same(store.groups(), [{ ...kept, flags, base: undefined }]);
   const base = { sequence: 12, digest: id() };
   store.setBase(group.groupId, base);
   store.setFlags(group.groupId, { ...flags, split: true });
@@ -136,6 +137,29 @@ t.test('a name is free again once its group is removed', async (t) => {
   );
   store.close();
 });
+
+t.test(
+  'a group that this site makes is known to be in the making until it is founded',
+  async (t) => {
+    const directory = t.testdir();
+    const store = SiteStore.open(options(directory));
+    const [mine, founded, theirs] = [newGroup('mine'), newGroup('founded'), newGroup('theirs')];
+    store.createGroup(mine, true);
+    store.createGroup(founded, true);
+    store.createGroup(theirs);
+    store.groupFounded(founded.groupId);
+    store.close();
+    const again = SiteStore.open(options(directory));
+    const unfounded = (): string[] => {
+      const left = again.groups().filter(({ founding }) => founding);
+      return left.map(({ name }) => name);
+    };
+    t.strictSame(unfounded(), ['mine']);
+    again.removeGroup(mine.groupId);
+    t.strictSame(unfounded(), []);
+    again.close();
+  },
+);
 
 t.test('checkpoints of several groups are kept and replaced', async (t) => {
   const directory = t.testdir();

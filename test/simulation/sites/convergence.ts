@@ -167,6 +167,7 @@ function isConverged(world: World): boolean {
   const machines = machinesOf(world);
   if (machines.some(({ site, stopping }) => site === undefined || stopping)) return false;
   if (world.clients.waiting.size > 0) return false;
+  if (world.checks.lostStores.size === 0 && hasUnfounded(machines)) return false;
   return presentVolumes(world).every((name) => {
     if (world.volumes.state(name) === 'gone' && !world.checks.forced) return false;
     const groups = machines.map((machine) => groupOf(machine, name));
@@ -174,6 +175,13 @@ function isConverged(world: World): boolean {
     if (one === undefined || other === undefined) return false;
     return isSame(one, other) && one.view.reigning !== other.view.reigning;
   });
+}
+
+/** A group that no site has founded: it would keep its name for ever. */
+function hasUnfounded(machines: readonly SimulatedMachine[]): boolean {
+  return machines.some(({ site }) =>
+    [...(site?.groups.all ?? [])].some(({ view }) => view.config === undefined),
+  );
 }
 
 function isSame(one: Group, other: Group): boolean {

@@ -26,6 +26,7 @@ export interface Scenario {
 
 const volume = 'volume-1';
 const smallSectors = 160;
+const onPeerLoss = 'suspend';
 /** A resync of so many takes some time. */
 const manySectors = 8192;
 
@@ -245,6 +246,24 @@ export const scenarios: readonly Scenario[] = [
     ],
   },
   {
+    name: 'a site that dies in the middle of making a volume leaves nothing in the way of its name',
+    ends: 'in-sync',
+    witness: true,
+    durationMs: 8000,
+    actions: [
+      { atMs: 100, site: 'lux-1', kind: 'delay', other: 'lux-2', delayMs: 40, forMs: 7500 },
+      ...[1000, 3500].flatMap((atMs, index): Action[] => {
+        const volume = `made-${index}`;
+        const made = { volume, sectors: smallSectors, group: undefined, onPeerLoss } as const;
+        return [
+          { atMs, site: 'lux-1', kind: 'create-volume', ...made },
+          { atMs: atMs + 110, site: 'lux-1', kind: 'kill', forMs: 500 },
+          { atMs: atMs + 2000, site: 'lux-2', kind: 'create-volume', ...made },
+        ];
+      }),
+    ],
+  },
+  {
     name: 'two sites forced apart never count as one again by themselves',
     ends: 'split-ended',
     witness: true,
@@ -265,9 +284,7 @@ export function planOfScenario(scenario: Scenario, seed: number): Plan {
   const moved = actions.map((action) => ({ ...action, atMs: action.atMs + random.below(40) }));
   return {
     seed,
-    volumes: [
-      { name: volume, sectors, site: 'lux-1', onPeerLoss: 'suspend', preferredSite: 'lux-1' },
-    ],
+    volumes: [{ name: volume, sectors, site: 'lux-1', onPeerLoss, preferredSite: 'lux-1' }],
     checkpointMs: 300,
     logSegments: 4,
     durationMs,
