@@ -55,6 +55,8 @@ export class Operations {
   readonly #removals = new Map<GroupId, Promise<void>>();
   /** Names of volumes that are being created here. */
   readonly #claimed = new Set<string>();
+  /** The last of each group's turns. */
+  readonly #turns = new Map<GroupId, Promise<void>>();
 
   constructor(host: OperationsHost) {
     this.#host = host;
@@ -93,10 +95,7 @@ export class Operations {
     this.#checkWitness(name);
     const group = await this.#host.makeGroup({ name: groupName, onPeerLoss, preferredSite });
     await foundGroup(this.#host, group, name);
-    await this.#host.within(
-      group.appendRecord(volumeAdd(group, name, sizeBytes)),
-      `creating volume "${name}"`,
-    );
+    await this.#inTurn(group, () => this.#appendAdd(group, name, sizeBytes));
     await this.#host.within(
       group.waitFor(() => group.view.inSyncWithPeer && group.view.takesReads),
       `getting volume "${name}" in sync on ${this.#host.peerName}`,
@@ -155,14 +154,23 @@ export class Operations {
       );
       return;
     }
-    this.#needServing(group);
-    if (group.volumes.count > 1) {
-      const record = documentRecord(recordKind.volumeRemove, 0, { volume: volume.number });
-      await this.#host.within(group.appendRecord(record), `deleting volume "${name}"`);
-    } else {
-      await this.#removeGroup(group);
-    }
+    if (this.isRemoving(group)) await this.#removeGroup(group);
+    else await this.#inTurn(group, () => this.#deleteHere(group, volume));
     this.#host.event('info', 'volume-deleted', group.groupName, `volume ${name}`);
+  }
+
+  /** The group goes with its last volume. */
+  async #deleteHere(group: Group, { name, number }: Volume): Promise<void> {
+    // Deleted in a turn before this one: what is left of the group is not of this volume.
+    const found = this.find(name);
+    if (found.group !== group || found.volume.number !== number) throw configChanges(group);
+    this.#needServing(group);
+    if (group.volumes.count === 1) {
+      await this.#removeGroup(group);
+      return;
+    }
+    const record = documentRecord(recordKind.volumeRemove, 0, { volume: number });
+    await this.#host.within(group.appendRecord(record), `deleting volume "${name}"`);
   }
 
   /** Hands the volume's group over to the site that is not its primary now (R21). */
@@ -311,14 +319,38 @@ export class Operations {
     // A peer that asks for it has claimed the name there.
     if (by === 'operator') await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
     if (group.view.reigning) {
-      this.#needServing(group);
-      const record = volumeAdd(group, name, sizeBytes);
-      await this.#host.within(group.appendRecord(record), `creating volume "${name}"`);
+      await this.#inTurn(group, async () => {
+        this.#needServing(group);
+        await this.#appendAdd(group, name, sizeBytes);
+      });
     } else {
       await this.#relay(by, group, { action: 'add', name, sizeBytes, group: group.groupName });
     }
     await this.ready(name, sizeBytes);
     await this.#host.call('volumeReady', { name, sizeBytes });
+  }
+
+  async #appendAdd(group: Group, name: string, sizeBytes: number): Promise<void> {
+    const document = { volume: group.volumes.nextNumber, name, sizeBytes };
+    const record = documentRecord(recordKind.volumeAdd, 0, document);
+    await this.#host.within(group.appendRecord(record), `creating volume "${name}"`);
+  }
+
+  /**
+   * Changes of which volumes a group has take turns, so that each sees what the one before it has
+   * left: two at once could give one number to two volumes, or take for the group's last volume
+   * one that is gone already, and remove the group with the others.
+   */
+  async #inTurn(group: Group, change: () => Promise<void>): Promise<void> {
+    const { groupId } = group;
+    const turn = (this.#turns.get(groupId) ?? Promise.resolve()).then(change);
+    const ended = turn.catch(() => undefined);
+    this.#turns.set(groupId, ended);
+    try {
+      await turn;
+    } finally {
+      if (this.#turns.get(groupId) === ended) this.#turns.delete(groupId);
+    }
   }
 
   /** Groups that this site made in an earlier life and may not have founded: ends them. */
@@ -420,11 +452,6 @@ export class Operations {
     this.#needPeer(`${asked.action} of "${asked.name}"`);
     await this.#host.call('operate', asked);
   }
-}
-
-function volumeAdd(group: Group, name: string, sizeBytes: number) {
-  const document = { volume: group.volumes.nextNumber, name, sizeBytes };
-  return documentRecord(recordKind.volumeAdd, 0, document);
 }
 
 function configChanges({ groupName }: Group): CasemateError {

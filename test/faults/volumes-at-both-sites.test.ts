@@ -1,10 +1,17 @@
 /** Volumes that are made, grown and removed at both sites at once, or by one that dies with it. */
+import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import { CasemateError } from '../../daemon/errors.ts';
 import { pollUntil } from '../support/poll.ts';
 import { type SpoiledSite, spoiledPair } from '../support/site-pair.ts';
 
 const sizeBytes = 1024 * 1024;
+
+/** What the operator is told. */
+const toldOf = [
+  () => 'removed',
+  (error: unknown) => (error instanceof CasemateError ? error.code : 'no clear error'),
+] as const;
 
 function namesAt({ site }: SpoiledSite): string[] {
   return [...site.groups.volumes()].map(({ volume }) => volume.name).sort();
@@ -47,6 +54,34 @@ t.test('a volume that is removed at both sites at once is gone', async (t) => {
   await pollUntil('the group is gone', () =>
     [a, b].every(({ site }) => [...site.groups.all].length === 0),
   );
+});
+
+t.test('what is removed twice takes no other volume of its group with it', async (t) => {
+  const { a, b } = await spoiledPair(t);
+  for (let round = 0; round < 8; round += 1) {
+    await a.site.createVolume({ name: 'another', group: 'blocks', sizeBytes });
+    const removals: Promise<string>[] = [];
+    // Those that ask last have found it, and do their part when it is gone.
+    while (namesAt(a).includes('another')) {
+      removals.push(a.site.deleteVolume('another').then(...toldOf));
+      await setImmediate();
+    }
+    t.ok((await Promise.all(removals)).includes('removed'));
+    await pollUntil('both sites have the same', () => String(namesAt(a)) === String(namesAt(b)));
+    t.same(namesAt(a), ['blocks']);
+  }
+  await a.write('1');
+  t.equal(await a.read(), '1');
+});
+
+t.test('volumes that are made in one group at once are all made', async (t) => {
+  const { a, b } = await spoiledPair(t);
+  const names = ['one', 'two', 'three', 'four'];
+  const made = names.map((name, index) =>
+    (index % 2 === 0 ? a : b).site.createVolume({ name, group: 'blocks', sizeBytes }),
+  );
+  await Promise.all(made);
+  for (const site of [a, b]) t.same(namesAt(site), ['blocks', ...names].sort());
 });
 
 t.test('a group that the register calls removed ends also if nobody tells the site', async (t) => {
