@@ -80,11 +80,15 @@ function forcedAgainstMe(state: CoreState, hello: HelloMessage): boolean {
   return isSplitAt(state, forkWith(state, hello), theirs);
 }
 
-/** R35: this site was forced, and the peer, which does not have that, names a newer epoch. */
+/**
+ * R35: this site was forced, and the peer, which does not have that, names a newer epoch. One that
+ * has the peer as primary was forced there: this site learnt of it, and the peer's next epochs are
+ * not against it.
+ */
 function forcedHereAgainst(state: CoreState, hello: HelloMessage): boolean {
   const { config } = state;
-  if (config?.forced === undefined || hello.config === undefined) return false;
-  if (hello.config.primary === state.me) return false;
+  if (config?.forced === undefined || config.primary !== state.me) return false;
+  if (hello.config === undefined || hello.config.primary === state.me) return false;
   return hello.config.epoch > config.epoch && forkWith(state, hello) <= config.forced.sequence;
 }
 

@@ -368,6 +368,34 @@ t.test('a site that answered nothing beyond the force point just joins (R23)', a
 });
 
 t.test(
+  'a site that was fenced by the force joins, whatever epoch the forced site is in (R35)',
+  async (t) => {
+    const pair = CorePair.settled();
+    pair.linked = false;
+    const config = { ...pair.value, primary: 'B0', inSync: ['B0'], acceptors: ['B0'] };
+    pair.b.step({
+      kind: 'forced',
+      config: { ...config, epoch: config.epoch + 1, epochId: 'forced', forced: pair.b.log.end },
+    });
+    pair.value = pair.b.core.view().config ?? pair.value;
+    pair.a.step({ kind: 'registerRead', current: pair.value });
+    t.same(pair.a.core.view().config?.primary, 'B0');
+    pair.registered.delete('A');
+    pair.crash(pair.b);
+    pair.start(pair.b);
+    t.ok(pair.until(() => pair.b.core.mayRead(pair.nowMs)));
+    t.ok(pair.value.epoch > (pair.a.core.view().config?.epoch ?? 0), 'it reigns in a newer one');
+    pair.linked = true;
+    t.ok(
+      pair.until(() => pair.value.inSync.includes('A0')),
+      'it joins',
+    );
+    pair.advance(1000);
+    t.equal(pair.a.log.end.digest, pair.b.log.end.digest);
+  },
+);
+
+t.test(
   'a blank site that knows of the force, but has nothing yet, is no split (R35)',
   async (t) => {
     const pair = CorePair.settled();
