@@ -201,7 +201,7 @@ function isSame(one: Group, other: Group): boolean {
 
 /** Why the copies can't be brought together, in the sites' own words, if a fault explains it. */
 function excuseOf(world: World): string | undefined {
-  const { rotten, forced, blockLost, lostStores } = world.checks;
+  const { rotten, forced, blockLost, rottenBlocks, lostStores } = world.checks;
   for (const machine of machinesOf(world)) {
     const { site, startProblem } = machine;
     if (rotten && site === undefined && startProblem !== undefined) return 'log-unreadable';
@@ -211,7 +211,9 @@ function excuseOf(world: World): string | undefined {
       if (config?.inSync.every((store) => lostStores.has(store))) return 'only-copy-replaced';
       if (config !== undefined && !hasMajority(config, lostStores)) return 'voters-replaced';
       if (rotten && waitReason?.code === 'damaged') return 'damaged';
-      if (blockLost && peer.kind === 'resyncing') return 'block-lost';
+      // After a force only the side that stays counts, with what has rotted there before.
+      const isLost = blockLost || (forced && rottenBlocks.size > 0);
+      if (isLost && peer.kind === 'resyncing') return 'block-lost';
       if (forced && waitReason?.code === 'split') return 'split';
       if (forced && peer.kind === 'refused') return 'split';
       // The last record that was answered, rotten where nobody else could be asked for it in time.
