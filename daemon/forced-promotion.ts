@@ -117,6 +117,7 @@ async function decideForced(
 ): Promise<GroupConfig> {
   const { register } = group;
   const current = await valueOfQuorum(host, group);
+  if (current?.removed === true || group.view.config?.removed === true) throw removed(group);
   const isNewest = ({ epoch }: GroupConfig): boolean => (group.view.config?.epoch ?? 0) < epoch;
   const fields = { primary: host.storeId, inSync: [host.storeId], forced: group.view.end };
   if (current !== undefined && current.epoch >= above) {
@@ -141,6 +142,14 @@ async function decideForced(
     // An answer of the register that was on its way may have told of another epoch meanwhile.
     if (isNewest(alone)) return alone;
   }
+}
+
+/** For ever (R39): whatever is served after it would be given up. */
+function removed({ groupName }: Group): CasemateError {
+  return new CasemateError('ERR_GROUP_REMOVED', `group "${groupName}" has been removed`, {
+    hint: 'Its data is kept in "removed" of the data directory, if it was not deleted here.',
+    status: 409,
+  });
 }
 
 function configChanged({ groupName }: Group): CasemateError {

@@ -57,6 +57,7 @@ function isForcedBy({ primary, forced }: GroupConfig, next: GroupConfig): boolea
 function isAsConfirmed(expected: GroupConfig, current: GroupConfig): boolean {
   return (
     current.epoch > expected.epoch &&
+    current.removed !== true &&
     current.primary === expected.primary &&
     isDeepStrictEqual([...current.inSync].sort(), [...expected.inSync].sort()) &&
     isDeepStrictEqual(current.forced, expected.forced)

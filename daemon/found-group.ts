@@ -25,8 +25,8 @@ export interface FoundingHost {
     parameters: PeerCallParameters<Name>,
   ): Promise<PeerCallResult<Name>>;
   event(level: 'info' | 'warn' | 'error', code: string, group: string, text: string): void;
-  /** Rejects with ERR_TIMEOUT when `promise` takes too long; `what` is said in the error. */
-  within<Result>(promise: Promise<Result>, what: string): Promise<Result>;
+  /** What `begin` begins, or ERR_TIMEOUT, which says `what`, and the signal to give it up. */
+  within<Result>(what: string, begin: (givenUp: AbortSignal) => Promise<Result>): Promise<Result>;
 }
 
 /**
@@ -41,9 +41,8 @@ export async function foundGroup(host: FoundingHost, group: Group, name: string)
     await host.call('groupAnnounce', host.describe(group));
     // Why etcd does not answer is an answer; the swap would wait until it does.
     if (host.registerType === 'etcd') await group.register.read();
-    const won = await host.within(
+    const won = await host.within(`agreeing on volume "${name}" with ${host.peerName}`, () =>
       group.register.swap(undefined, first),
-      `agreeing on volume "${name}" with ${host.peerName}`,
     );
     if (won.outcome !== 'won') {
       throw new CasemateError('ERR_GROUP_EXISTS', `group of "${name}" exists already`);

@@ -4,12 +4,16 @@ import { CasemateError } from './errors.ts';
 
 const operationMsMax = 30_000;
 
-/** Gives the result of `promise`, or throws ERR_TIMEOUT: what was begun may still be finished. */
+/**
+ * Gives the result of what `begin` begins, or throws ERR_TIMEOUT: it may still be finished later.
+ * The signal is aborted when nobody waits for it any more: what has not begun by then must not.
+ */
 export async function withinOperation<Result>(
   clock: Clock,
-  promise: Promise<Result>,
   what: string,
+  begin: (givenUp: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
+  const givenUp = new AbortController();
   let cancel = (): void => undefined;
   const late = new Promise<never>((_, reject) => {
     cancel = clock.setTimer(operationMsMax, () => {
@@ -22,8 +26,9 @@ export async function withinOperation<Result>(
     });
   });
   try {
-    return await Promise.race([promise, late]);
+    return await Promise.race([begin(givenUp.signal), late]);
   } finally {
     cancel();
+    givenUp.abort();
   }
 }

@@ -2,13 +2,15 @@
  * What operators do to volumes and roles by hand: create, resize, delete, switch over, promote by
  * force. Each throws a `CasemateError` that says what is in the way and what to do.
  */
-import { type GroupId, type HistoryPoint, recordKind } from '../wal/frame.ts';
+import { type GroupId, type HistoryPoint, type LogRecord, recordKind } from '../wal/frame.ts';
 import { CasemateError } from './errors.ts';
 import { promoteByForce, promotionEvidence, servesAsPrimary } from './forced-promotion.ts';
 import { endUnfounded, type FoundingHost, foundGroup } from './found-group.ts';
+import { configChanges, GroupRemovals } from './group-removals.ts';
 import type { PeerCallParameters } from './peer-calls.ts';
 import type { CreateVolume, PromotionEvidence } from './site-status.ts';
 import { needOneHistory } from './split/is-split.ts';
+import { Turns } from './turns.ts';
 import type { Group } from './volume/group.ts';
 import { documentRecord } from './volume/record-payloads.ts';
 import type { Volume } from './volume/volume.ts';
@@ -19,6 +21,8 @@ export interface OperationsHost extends FoundingHost {
   readonly peerStoreId: string | undefined;
   readonly peerConnected: boolean;
   readonly limits: { readonly countMax: number; readonly sizeBytesMax: number };
+  /** Throws ERR_VOLUME_SIZE if the file system takes no file of that size. */
+  needFileSize(sizeBytes: number): Promise<void>;
   readonly defaults: {
     readonly onPeerLoss: 'suspend' | 'preferred';
     readonly preferredSite: string | undefined;
@@ -51,15 +55,14 @@ const volumeNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 export class Operations {
   readonly #host: OperationsHost;
-  /** Groups that are being removed; who asks for it again waits for the same. */
-  readonly #removals = new Map<GroupId, Promise<void>>();
+  readonly #removals: GroupRemovals;
+  readonly #turns = new Turns<GroupId>();
   /** Names of volumes that are being created here. */
   readonly #claimed = new Set<string>();
-  /** The last of each group's turns. */
-  readonly #turns = new Map<GroupId, Promise<void>>();
 
   constructor(host: OperationsHost) {
     this.#host = host;
+    this.#removals = new GroupRemovals(host);
   }
 
   find(name: string): { group: Group; volume: Volume } {
@@ -85,6 +88,7 @@ export class Operations {
       return this.find(name).volume;
     }
     this.#needPeer(`creating volume "${name}"`);
+    await this.#host.needFileSize(sizeBytes);
     await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
     const onPeerLoss = request.onPeerLoss ?? this.#host.defaults.onPeerLoss;
     const preferredSite =
@@ -96,9 +100,10 @@ export class Operations {
     const group = await this.#host.makeGroup({ name: groupName, onPeerLoss, preferredSite });
     await foundGroup(this.#host, group, name);
     await this.#inTurn(group, () => this.#appendAdd(group, name, sizeBytes));
-    await this.#host.within(
-      group.waitFor(() => group.view.inSyncWithPeer && group.view.takesReads),
+    await this.#waitFor(
       `getting volume "${name}" in sync on ${this.#host.peerName}`,
+      group,
+      () => group.view.inSyncWithPeer && group.view.takesReads,
     );
     await this.#host.call('volumeReady', { name, sizeBytes });
     this.#host.event('info', 'volume-created', groupName, `volume ${name}, ${sizeBytes} bytes`);
@@ -118,14 +123,17 @@ export class Operations {
     if (sizeBytes === volume.sizeBytes) return volume;
     this.checkNewVolume(name, sizeBytes, true);
     this.#needPeer(`growing volume "${name}"`);
+    await this.#host.needFileSize(sizeBytes);
     await this.#host.call('volumeCheck', { name, sizeBytes, grows: true });
     if (!group.view.reigning) {
       await this.#relay(by, group, { action: 'resize', name, sizeBytes, group: null });
     } else {
-      this.#needServing(group);
-      const document = { volume: volume.number, sizeBytes };
-      const record = documentRecord(recordKind.volumeResize, 0, document);
-      await this.#host.within(group.appendRecord(record), `growing volume "${name}"`);
+      await this.#inTurn(group, async () => {
+        this.#needVolume(group, volume);
+        const document = { volume: volume.number, sizeBytes };
+        const record = documentRecord(recordKind.volumeResize, 0, document);
+        await this.#append(group, record, `growing volume "${name}"`);
+      });
       this.#host.event('info', 'volume-resized', group.groupName, `${name}: ${sizeBytes} bytes`);
     }
     await this.ready(name, sizeBytes);
@@ -148,29 +156,28 @@ export class Operations {
     }
     if (!group.view.reigning) {
       await this.#relay(by, group, { action: 'delete', name, sizeBytes: 0, group: null });
-      await this.#host.within(
-        group.waitFor(() => group.volumes.byName(name) === undefined),
+      await this.#waitFor(
         `deleting volume "${name}" on this site`,
+        group,
+        () => group.closed || group.volumes.byName(name) === undefined,
       );
       return;
     }
-    if (this.isRemoving(group)) await this.#removeGroup(group);
+    if (this.isRemoving(group)) await this.#removals.remove(group);
     else await this.#inTurn(group, () => this.#deleteHere(group, volume));
     this.#host.event('info', 'volume-deleted', group.groupName, `volume ${name}`);
   }
 
   /** The group goes with its last volume. */
-  async #deleteHere(group: Group, { name, number }: Volume): Promise<void> {
+  async #deleteHere(group: Group, volume: Volume): Promise<void> {
     // Deleted in a turn before this one: what is left of the group is not of this volume.
-    const found = this.find(name);
-    if (found.group !== group || found.volume.number !== number) throw configChanges(group);
-    this.#needServing(group);
+    this.#needVolume(group, volume);
     if (group.volumes.count === 1) {
-      await this.#removeGroup(group);
+      await this.#removals.remove(group);
       return;
     }
-    const record = documentRecord(recordKind.volumeRemove, 0, { volume: number });
-    await this.#host.within(group.appendRecord(record), `deleting volume "${name}"`);
+    const record = documentRecord(recordKind.volumeRemove, 0, { volume: volume.number });
+    await this.#append(group, record, `deleting volume "${volume.name}"`);
   }
 
   /** Hands the volume's group over to the site that is not its primary now (R21). */
@@ -178,9 +185,10 @@ export class Operations {
     const { group } = this.find(name);
     if (!group.view.reigning) {
       await this.#relay(by, group, { action: 'switchover', name, sizeBytes: 0, group: null });
-      await this.#host.within(
-        group.waitFor(() => group.view.reigning && group.view.takesReads),
+      await this.#waitFor(
         `switching "${name}" over to ${this.#host.siteName}`,
+        group,
+        () => group.view.reigning && group.view.takesReads,
       );
       return;
     }
@@ -193,9 +201,10 @@ export class Operations {
     }
     const { epoch } = group.view.config ?? { epoch: 0 };
     group.tell({ kind: 'switchover' });
-    await this.#host.within(
-      group.waitFor(() => (group.view.config?.epoch ?? 0) > epoch),
+    await this.#waitFor(
       `switching "${name}" over to ${this.#host.peerName}`,
+      group,
+      () => (group.view.config?.epoch ?? 0) > epoch,
     );
     if (group.view.config?.primary === this.#host.storeId) {
       throw new CasemateError(
@@ -229,22 +238,29 @@ export class Operations {
       });
     }
     const { end } = group.view;
-    const forced = await this.#host.within(
-      promoteByForce(this.#host, group),
-      `promoting "${name}"`,
-    );
-    const text =
-      `epoch ${forced.epoch} forced at sequence ${end.sequence}; ${this.#host.peerName} ` +
-      `${evidence.peerMayHaveAcknowledgedMore ? 'may have' : 'has not'} acknowledged more`;
-    this.#host.recordForcedPromotion(group, { epoch: forced.epoch, end, text });
-    this.#host.event('warn', 'forced-promotion', group.groupName, text);
-    await this.#host.within(
-      group.waitFor(() => group.view.takesReads),
+    // Also if it takes so long that its operator is told no more: what it gave up is kept.
+    const promotion = promoteByForce(this.#host, group).then((forced) => {
+      const text =
+        `epoch ${forced.epoch} forced at sequence ${end.sequence}; ${this.#host.peerName} ` +
+        `${evidence.peerMayHaveAcknowledgedMore ? 'may have' : 'has not'} acknowledged more`;
+      this.#host.recordForcedPromotion(group, { epoch: forced.epoch, end, text });
+      this.#host.event('warn', 'forced-promotion', group.groupName, text);
+    });
+    await this.#host.within(`promoting "${name}"`, () => promotion);
+    await this.#waitFor(
       `serving "${name}" at ${this.#host.siteName}`,
+      group,
+      () => group.view.takesReads,
     );
   }
 
-  /** Throws if this site could not hold such a volume. Also asked by the peer. */
+  /** The peer asks whether this site could hold such a volume; throws if not. */
+  async checkForPeer(name: string, sizeBytes: number, grows: boolean): Promise<void> {
+    this.checkNewVolume(name, sizeBytes, grows);
+    await this.#host.needFileSize(sizeBytes);
+  }
+
+  /** Throws if this site's configuration and volumes leave no place for such a volume. */
   checkNewVolume(name: string, sizeBytes: number, grows: boolean): void {
     if (!volumeNamePattern.test(name)) {
       throw new CasemateError('ERR_VOLUME_NAME', `"${name}" is no name for a volume`, {
@@ -285,10 +301,9 @@ export class Operations {
   async ready(name: string, sizeBytes: number): Promise<void> {
     const isReady = (group: Group): boolean =>
       (group.volumes.byName(name)?.sizeBytes ?? -1) >= sizeBytes;
-    const waits = [...this.#host.groups()].map((group) => group.waitFor(() => isReady(group)));
-    await this.#host.within(
-      Promise.race(waits),
-      `getting volume "${name}" to ${this.#host.siteName}`,
+    const groups = [...this.#host.groups()];
+    await this.#host.within(`getting volume "${name}" to ${this.#host.siteName}`, (givenUp) =>
+      Promise.race(groups.map((group) => group.waitFor(() => isReady(group), givenUp))),
     );
   }
 
@@ -316,6 +331,7 @@ export class Operations {
 
   async #addVolume(group: Group, name: string, sizeBytes: number, by: AskedBy): Promise<void> {
     this.#needPeer(`creating volume "${name}"`);
+    await this.#host.needFileSize(sizeBytes);
     // A peer that asks for it has claimed the name there.
     if (by === 'operator') await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
     if (group.view.reigning) {
@@ -333,7 +349,15 @@ export class Operations {
   async #appendAdd(group: Group, name: string, sizeBytes: number): Promise<void> {
     const document = { volume: group.volumes.nextNumber, name, sizeBytes };
     const record = documentRecord(recordKind.volumeAdd, 0, document);
-    await this.#host.within(group.appendRecord(record), `creating volume "${name}"`);
+    await this.#append(group, record, `creating volume "${name}"`);
+  }
+
+  async #append(group: Group, record: LogRecord, what: string): Promise<void> {
+    await this.#host.within(what, (givenUp) => group.appender.appendRecord(record, givenUp));
+  }
+
+  async #waitFor(what: string, group: Group, condition: () => boolean): Promise<void> {
+    await this.#host.within(what, (givenUp) => group.waitFor(condition, givenUp));
   }
 
   /**
@@ -342,15 +366,9 @@ export class Operations {
    * one that is gone already, and remove the group with the others.
    */
   async #inTurn(group: Group, change: () => Promise<void>): Promise<void> {
-    const { groupId } = group;
-    const turn = (this.#turns.get(groupId) ?? Promise.resolve()).then(change);
-    const ended = turn.catch(() => undefined);
-    this.#turns.set(groupId, ended);
-    try {
-      await turn;
-    } finally {
-      if (this.#turns.get(groupId) === ended) this.#turns.delete(groupId);
-    }
+    // How that ends may not be known for long.
+    if (this.isRemoving(group)) throw configChanges(group);
+    await this.#turns.take(group.groupId, change);
   }
 
   /** Groups that this site made in an earlier life and may not have founded: ends them. */
@@ -360,41 +378,32 @@ export class Operations {
 
   /** Whether this site is removing the group, and will end it here when that is done. */
   isRemoving(group: Group): boolean {
-    return this.#removals.has(group.groupId);
+    return this.#removals.has(group);
   }
 
-  #removeGroup(group: Group): Promise<void> {
-    let removal = this.#removals.get(group.groupId);
-    if (removal === undefined) {
-      removal = this.#endGroup(group).finally(() => this.#removals.delete(group.groupId));
-      this.#removals.set(group.groupId, removal);
-    }
-    return removal;
+  /** The volume is as it was when it was looked at, and its group can log a change of it. */
+  #needVolume(group: Group, { name, number }: Volume): void {
+    const found = this.find(name);
+    if (found.group !== group || found.volume.number !== number) throw configChanges(group);
+    this.#needServing(group);
   }
 
-  async #endGroup(group: Group): Promise<void> {
-    const { config } = group.view;
-    if (config === undefined) throw new Error('a group that serves has a configuration');
-    // The register takes one swap of a site at a time: this one would leave the other unanswered.
-    if (group.view.swapPending) throw configChanges(group);
-    const { forced: _, ...rest } = config;
-    const next = this.#host.newConfig({ ...rest, epoch: config.epoch + 1, removed: true });
-    const result = await this.#host.within(
-      group.register.swap(config, next),
-      `removing group "${group.groupName}"`,
-    );
-    // The other site may have removed it at the same time.
-    if (result.outcome === 'lost' && result.current.removed !== true) {
-      throw configChanges(group);
-    }
-    await this.#host.dropGroup(group, 'delete-files');
-    await this.#host.call('groupRemoved', { groupId: group.groupId });
-  }
-
-  /** A record that can't be logged now would take effect at some later time, unasked. */
+  /**
+   * A record that can't be logged now would take effect at some later time, unasked; and which
+   * volumes there are is known only when all that change them are in effect.
+   */
   #needServing(group: Group): void {
     needOneHistory(group);
-    if (group.view.takesWrites) return;
+    if (this.isRemoving(group)) throw configChanges(group);
+    if (group.view.takesWrites && group.view.takesReads) {
+      const { appender, volumes, view } = group;
+      if (!appender.hasOwnRecords && volumes.shows(view.commit)) return;
+      throw new CasemateError(
+        'ERR_VOLUMES_CHANGE',
+        `an earlier change of the volumes of "${group.groupName}" is not in effect yet`,
+        { hint: 'Try again; `casemate events` says if a disk is full.', status: 409 },
+      );
+    }
     throw new CasemateError(
       'ERR_NOT_SERVING',
       `group "${group.groupName}" does not serve: ${group.view.waitReason?.text ?? ''}`,
@@ -452,11 +461,4 @@ export class Operations {
     this.#needPeer(`${asked.action} of "${asked.name}"`);
     await this.#host.call('operate', asked);
   }
-}
-
-function configChanges({ groupName }: Group): CasemateError {
-  return new CasemateError('ERR_CONFIG_CHANGED', `the configuration of "${groupName}" changes`, {
-    hint: 'Try again.',
-    status: 409,
-  });
 }

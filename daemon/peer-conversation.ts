@@ -256,8 +256,8 @@ export class PeerConversation implements GroupLink, PeerFigures {
         this.#witness.peerSaid(view);
         return this.#witness.view;
       },
-      volumeCheck: ({ name, sizeBytes, grows }) => {
-        site.operations.checkNewVolume(name, sizeBytes, grows);
+      volumeCheck: async ({ name, sizeBytes, grows }) => {
+        await site.operations.checkForPeer(name, sizeBytes, grows);
         return {};
       },
       groupAnnounce: async (description) => {

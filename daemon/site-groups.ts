@@ -27,6 +27,8 @@ export interface SiteGroupsOptions {
   readonly voters: Voters;
   /** A volume is gone: its clients are disconnected. */
   readonly volumeGone: (name: string) => void;
+  /** This site is removing the group. */
+  readonly isRemoving: (group: Group) => boolean;
 }
 
 export class SiteGroups implements ExportDirectory {
@@ -94,10 +96,11 @@ export class SiteGroups implements ExportDirectory {
   // --- ExportDirectory
 
   find(name: string): BlockDevice | undefined {
-    if (name !== '') return this.#exports.get(name)?.volume;
-    if (this.#exports.size !== 1) return undefined;
+    if (name === '' && this.#exports.size !== 1) return undefined;
     const [only] = this.#exports.values();
-    return only?.volume;
+    const found = name === '' ? only : this.#exports.get(name);
+    // It may be gone at any moment, with what its client is told was written.
+    return found === undefined || this.#options.isRemoving(found.group) ? undefined : found.volume;
   }
 
   list(): readonly BlockDevice[] {

@@ -14,6 +14,7 @@ import { AcceptorBatch } from './acceptor-batch.ts';
 import { AcceptorClients } from './acceptor-clients.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Config } from './config/schema.ts';
+import { FileSizes } from './file-size.ts';
 import { repairLog } from './log-repair.ts';
 import { LogRoom } from './log-room.ts';
 import type { Logger } from './logger.ts';
@@ -164,6 +165,7 @@ export class Site implements SiteControl, SiteParts {
       register: this.register,
       voters: this.witness.voters,
       volumeGone: options.volumeGone,
+      isRemoving: (group) => this.operations.isRemoving(group),
     });
     this.peer.serve(acceptors);
     const operationsHost = this.#operationsHost();
@@ -430,6 +432,7 @@ export class Site implements SiteControl, SiteParts {
 
   #operationsHost(): ConstructorParameters<typeof Operations>[0] {
     const { config, store, groups, peer } = this;
+    const fileSizes = new FileSizes(this.#ports.disk, config.dataDirectory);
     return {
       siteName: config.site,
       peerName: config.peer.site,
@@ -441,6 +444,7 @@ export class Site implements SiteControl, SiteParts {
         return peer.connected;
       },
       limits: config.volumes,
+      needFileSize: (sizeBytes) => fileSizes.need(sizeBytes),
       defaults: {
         onPeerLoss: config.replication.onPeerLoss,
         preferredSite: config.replication.preferredSite,
@@ -484,7 +488,7 @@ export class Site implements SiteControl, SiteParts {
       event: (level, code, group, text) => this.event(level, code, group, text),
       recordForcedPromotion: (group, promotion) =>
         store.recordForcedPromotion(group.groupId, { ...promotion, atMs: this.clock.wallMs() }),
-      within: (promise, what) => withinOperation(this.#ports.clock, promise, what),
+      within: (what, begin) => withinOperation(this.#ports.clock, what, begin),
     };
   }
 }

@@ -16,6 +16,7 @@ import {
 import { encodeFrame, frameRecordsMax } from '../../wal/frame-format.ts';
 import type { Log } from '../../wal/log.ts';
 import type { Appender, LogEntry } from '../../wal/log-types.ts';
+import { CasemateError } from '../errors.ts';
 import type { FramesInFlight } from './frames-in-flight.ts';
 import { Queue } from './queue.ts';
 import { documentRecord } from './record-payloads.ts';
@@ -42,13 +43,19 @@ export interface GroupAppenderHost {
   durable(sequence: number): void;
 }
 
+interface OwnRecord {
+  readonly record: LogRecord;
+  readonly done: () => void;
+  readonly refuse: () => void;
+}
+
 export class GroupAppender implements Appender {
   readonly groupId: GroupId;
   readonly #host: GroupAppenderHost;
   /** Frames of the peer, and cuts. */
   readonly #ready = new Queue<LogEntry>();
   /** Records that are no client's: changes of the volume table. */
-  readonly #ownRecords = new Queue<{ record: LogRecord; done: () => void }>();
+  readonly #ownRecords = new Set<OwnRecord>();
   /** Entries given to the log, oldest first; `live` is false once a cut has voided them. */
   readonly #appending = new Queue<{ readonly entry: LogEntry; live: boolean }>();
   readonly #commitCallbacks = new Map<number, (() => void)[]>();
@@ -79,7 +86,7 @@ export class GroupAppender implements Appender {
 
   /** Goes on with what waits: there is room again, or something new. */
   wake(): void {
-    if (this.#ready.length > 0 || this.#host.desk().hasQueued || this.#ownRecords.length > 0) {
+    if (this.#ready.length > 0 || this.#host.desk().hasQueued || this.#ownRecords.size > 0) {
       this.#host.log.schedule(this);
     }
   }
@@ -90,12 +97,36 @@ export class GroupAppender implements Appender {
     this.#host.log.schedule(this);
   }
 
-  /** Appends a record of the volume table; resolves when it is committed and in effect. */
-  appendRecord(record: LogRecord): Promise<void> {
-    return new Promise((resolve) => {
-      this.#ownRecords.push({ record, done: resolve });
+  /**
+   * Appends a record of the volume table in the reign that there is; resolves when it is committed
+   * and in effect.
+   * @throws {CasemateError} ERR_NOT_SERVING if the reign has ended before it was appended
+   */
+  appendRecord(record: LogRecord, givenUp: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (givenUp.aborted) return;
+      if (!this.#host.view().reigning) {
+        reject(notServing());
+        return;
+      }
+      const own = { record, done: resolve, refuse: () => reject(notServing()) };
+      this.#ownRecords.add(own);
+      // Appended later, it would do what its operator has been told was not done.
+      givenUp.addEventListener('abort', () => this.#ownRecords.delete(own), { once: true });
       this.#host.log.schedule(this);
     });
+  }
+
+  /** Records of the volume table wait for the log, to be committed, or to take effect. */
+  get hasOwnRecords(): boolean {
+    return this.#ownRecords.size > 0 || this.#commitCallbacks.size > 0;
+  }
+
+  /** What waits to be appended was asked of that reign. */
+  reignEnded(): void {
+    const left = [...this.#ownRecords];
+    this.#ownRecords.clear();
+    for (const { refuse } of left) refuse();
   }
 
   /** A frame of the primary follows the end of this site's history; one may begin an epoch. */
@@ -231,8 +262,9 @@ export class GroupAppender implements Appender {
     | undefined {
     if (!view.takesWrites) return undefined;
     if (this.#host.inFlight.bytes >= this.#host.inFlightBytesMax) return undefined;
-    const own = this.#ownRecords.drain();
-    if (own.length > 0) {
+    if (this.#ownRecords.size > 0) {
+      const own = [...this.#ownRecords];
+      this.#ownRecords.clear();
       return {
         records: own.map(({ record }) => record),
         parts: [],
@@ -242,4 +274,11 @@ export class GroupAppender implements Appender {
     const parts = this.#host.desk().takeParts(budgetBytes, frameRecordsMax);
     return { records: parts, parts, dones: [] };
   }
+}
+
+function notServing(): CasemateError {
+  return new CasemateError('ERR_NOT_SERVING', 'this site is no longer primary of the group', {
+    hint: 'Try again; `casemate status` shows which site is.',
+    status: 409,
+  });
 }

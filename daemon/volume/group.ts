@@ -14,7 +14,7 @@ import type { GroupCore } from '../../replication/core/group-core.ts';
 import type { PairMessage } from '../../replication/core/messages.ts';
 import type { ForwardReply, ForwardRequest } from '../../replication/link/forward-format.ts';
 import type { Register } from '../../replication/register/register.ts';
-import type { Frame, GroupId, HistoryPoint, LogRecord } from '../../wal/frame.ts';
+import type { Frame, GroupId, HistoryPoint } from '../../wal/frame.ts';
 import { type BlockRequest, blockError } from '../nbd/block-device.ts';
 import type { GroupResync } from '../resync/group-resync.ts';
 import { ForwardedRequests } from './forwarded-requests.ts';
@@ -42,6 +42,7 @@ export class Group implements VolumeHost {
   readonly groupId: GroupId;
   readonly groupName: string;
   readonly desk: RequestDesk;
+  readonly appender: GroupAppender;
   readonly volumes: GroupVolumes;
   readonly register: Register;
   readonly counters = new GroupCounters();
@@ -51,7 +52,6 @@ export class Group implements VolumeHost {
   readonly #context: GroupContext;
   readonly #core: GroupCore;
   readonly #inFlight = new FramesInFlight();
-  readonly #appender: GroupAppender;
   readonly #sender: PeerSender;
   readonly #forwarded: ForwardedRequests;
   readonly #registerTalk: RegisterTalk;
@@ -76,8 +76,8 @@ export class Group implements VolumeHost {
     this.resync = parts.resync;
     this.#view = this.#core.view();
     for (const frame of parts.tail) this.#inFlight.push(frame, [], context.nowMs());
-    this.#appender = new GroupAppender(this.#appenderHost(), parts.end);
-    if (parts.logIsVoid) this.#appender.restart(parts.end);
+    this.appender = new GroupAppender(this.#appenderHost(), parts.end);
+    if (parts.logIsVoid) this.appender.restart(parts.end);
     const reads = {
       nowMs: () => context.nowMs(),
       takesWrites: () => this.#view.takesWrites,
@@ -90,7 +90,7 @@ export class Group implements VolumeHost {
       holdMsMax: context.limits.holdMsMax,
       standbySession: () => (this.#view.reigning ? undefined : this.#view.joinedSession),
       forward: (session, request) => context.link.sendForward(session, request),
-      wakeLog: () => context.log.schedule(this.#appender),
+      wakeLog: () => context.log.schedule(this.appender),
       mayRead: (receivedAtMs) => this.mayRead(receivedAtMs),
       confirmReads: () => this.#dispatch({ kind: 'confirmReads' }),
     });
@@ -178,15 +178,10 @@ export class Group implements VolumeHost {
   /** Applied moved, or memory was freed: the log may go on, clients may send again. */
   progressed(): void {
     this.#context.memory.wake();
-    this.#appender.wake();
+    this.appender.wake();
   }
 
   // --- the log
-
-  /** Appends a record of the volume table; resolves when it is committed and in effect. */
-  appendRecord(record: LogRecord): Promise<void> {
-    return this.#appender.appendRecord(record);
-  }
 
   #appenderHost(): ConstructorParameters<typeof GroupAppender>[0] {
     const context = this.#context;
@@ -245,7 +240,7 @@ export class Group implements VolumeHost {
     this.#dispatch({ kind: 'message', session, message });
     if (message.kind === 'ack') {
       this.#sender.acknowledged(message.durable);
-      this.#appender.wake();
+      this.appender.wake();
     }
     this.#resolveIfReached();
     this.desk.advance();
@@ -278,7 +273,7 @@ export class Group implements VolumeHost {
   }
 
   #resolveIfReached(): void {
-    if (this.#resolveAt === undefined || this.#appender.end.sequence < this.#resolveAt) return;
+    if (this.#resolveAt === undefined || this.appender.end.sequence < this.#resolveAt) return;
     if (this.#view.reigning || this.#view.joinedSession === undefined) return;
     this.#resolveAt = undefined;
     this.desk.resolve();
@@ -318,9 +313,9 @@ export class Group implements VolumeHost {
     this.#dispatch(event);
   }
 
-  /** Resolves when `condition` holds, looked at after every event of the group. */
-  waitFor(condition: () => boolean): Promise<void> {
-    return this.#waiters.until(condition);
+  /** Resolves when `condition` holds, looked at after every event until it is `givenUp`. */
+  waitFor(condition: () => boolean, givenUp?: AbortSignal): Promise<void> {
+    return this.#waiters.until(condition, givenUp);
   }
 
   /** It was closed, with the site or because it was removed. */
@@ -330,7 +325,7 @@ export class Group implements VolumeHost {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#appender.close();
+    this.appender.close();
     this.register.cancel();
     this.#context.link.setWilling(this.groupId, false);
     this.#sender.stop();
@@ -362,8 +357,10 @@ export class Group implements VolumeHost {
       for (;;) {
         const next = this.#events.shift();
         if (next === undefined) break;
+        const { reigning } = this.#view;
         const effects = this.#core.step(next, this.#context.nowMs());
         this.#view = this.#core.view();
+        if (reigning && !this.#view.reigning) this.appender.reignEnded();
         for (const effect of effects) this.#carryOut(effect);
       }
     } catch (error) {
@@ -401,7 +398,7 @@ export class Group implements VolumeHost {
         return;
       case 'cut':
         for (const { parts } of this.#inFlight.cutAfter(effect.to.sequence)) this.desk.cut(parts);
-        this.#appender.cut(effect.to);
+        this.appender.cut(effect.to);
         return;
       case 'restartHistory':
         this.#restartHistory(effect.to);
@@ -419,13 +416,13 @@ export class Group implements VolumeHost {
         for (const frame of this.#rest.frames) this.#append(frame, [], false);
         return;
       case 'appendEpochStart':
-        this.#appender.startEpoch(effect.config);
+        this.appender.startEpoch(effect.config);
         return;
       case 'commit':
         this.#commit(effect.sequence);
         return;
       case 'startSending': {
-        const end = this.#appender.end.sequence;
+        const end = this.appender.end.sequence;
         this.#sender.start(effect.session, effect.from, end, this.#inFlight.frames());
         return;
       }
@@ -457,7 +454,7 @@ export class Group implements VolumeHost {
   /** What was in flight here is in nobody's history; what became of it nobody can say (R37). */
   #restartHistory(to: HistoryPoint): void {
     for (const { parts } of this.#inFlight.cutAfter(0)) this.desk.cut(parts);
-    this.#appender.restart(to);
+    this.appender.restart(to);
     this.#resolveAt = undefined;
     this.desk.failUnresolved();
   }
@@ -469,7 +466,7 @@ export class Group implements VolumeHost {
   }
 
   #append(frame: Frame, parts: readonly WritePart[], received: boolean): void {
-    this.#appender.appendReceived(frame);
+    this.appender.appendReceived(frame);
     this.#inFlight.push(frame, parts, this.#context.nowMs(), received);
   }
 
@@ -480,7 +477,7 @@ export class Group implements VolumeHost {
       const { frame, parts } = entry;
       this.counters.committed(entry, this.#view.inSyncWithPeer, this.#context.nowMs());
       this.history.committed(frame);
-      const callbacks = this.#appender.takeCommitCallbacks(frame.lastSequence);
+      const callbacks = this.appender.takeCommitCallbacks(frame.lastSequence);
       this.volumes.commit(frame, letGo(entry, this.#context.giveBack), () => {
         for (const part of parts) this.desk.settle(part, blockError.none);
         for (const done of callbacks) done();
@@ -494,6 +491,6 @@ export class Group implements VolumeHost {
     this.#context.link.setWilling(this.groupId, this.#view.wantsSession);
     if (this.#view.reigning) this.desk.resolve();
     this.desk.advance();
-    this.#appender.wake();
+    this.appender.wake();
   }
 }

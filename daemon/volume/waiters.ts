@@ -2,8 +2,11 @@
 export class Waiters {
   readonly #waiting = new Set<() => void>();
 
-  /** Resolves when `condition` holds, looked at now and at every `look`. */
-  until(condition: () => boolean): Promise<void> {
+  /**
+   * Resolves when `condition` holds, looked at now and at every `look`; never once `givenUp` is
+   * aborted, and nothing is kept of it then.
+   */
+  until(condition: () => boolean, givenUp?: AbortSignal): Promise<void> {
     if (condition()) return Promise.resolve();
     return new Promise((resolve) => {
       const look = (): void => {
@@ -11,7 +14,9 @@ export class Waiters {
         this.#waiting.delete(look);
         resolve();
       };
+      if (givenUp?.aborted === true) return;
       this.#waiting.add(look);
+      givenUp?.addEventListener('abort', () => this.#waiting.delete(look), { once: true });
     });
   }
 

@@ -131,10 +131,81 @@ t.test('a new primary shows what was answered, also while its disk makes a volum
   const waits = (): boolean => group?.view.takesReads === true && group.desk.heldRequests > 0;
   await pollUntil('the read waits', waits);
   t.equal(group?.mayRead(), false);
+  // It is the group's only volume as yet: removed with the group, the other one would be lost.
+  await t.rejects(b.site.deleteVolume('blocks'), { code: 'ERR_VOLUMES_CHANGE' });
   b.disk.release();
   t.equal(await read, '2');
   await made;
   t.same(namesAt(b), ['another', 'blocks']);
+});
+
+t.test('what a reign did not get to is not done in a later one', async (t) => {
+  const { a, b } = await spoiledPair(t);
+  await a.site.createVolume({ name: 'another', group: 'blocks', sizeBytes });
+  const [group] = a.site.groups.all;
+  a.disk.stall('append-log');
+  const written = a.write('1');
+  await pollUntil('the log is busy', () => (group?.inFlightBytes ?? 0) > 0);
+  const removed = a.site.deleteVolume('another').then(...toldOf);
+  await pollUntil('the removal waits for it', () => group?.appender.hasOwnRecords === true);
+  const handedOver = a.site.switchover('blocks');
+  a.disk.release();
+  await Promise.all([written, handedOver]);
+  t.equal(await removed, 'ERR_NOT_SERVING');
+  await b.until('in sync', ({ inSync, serves }) => inSync && serves);
+  await a.site.switchover('blocks');
+  await a.write('2');
+  for (const site of [a, b]) t.same(namesAt(site), ['another', 'blocks']);
+});
+
+t.test('a volume that is too large for a file system is refused, and ends no site', async (t) => {
+  const { a, b } = await spoiledPair(t);
+  for (const disk of [a.disk, b.disk]) {
+    disk.fail('resize-data', 'EFBIG');
+    const refused = { code: 'ERR_VOLUME_SIZE', message: /takes no file of 1048576 bytes: .*EFBIG/ };
+    for (const { site } of [a, b]) {
+      await t.rejects(site.createVolume({ name: 'huge', sizeBytes }), refused);
+      await t.rejects(site.createVolume({ name: 'huge', group: 'blocks', sizeBytes }), refused);
+      await t.rejects(site.resizeVolume('blocks', 9 * sizeBytes), {
+        code: 'ERR_VOLUME_SIZE',
+      });
+    }
+    disk.mend();
+  }
+  await a.write('1');
+  for (const site of [a, b]) {
+    t.equal(site.site.failure, undefined);
+    t.same(namesAt(site), ['blocks']);
+  }
+});
+
+t.test('a removal that is not decided in time lets nothing in that it would remove', async (t) => {
+  const { a, b } = await spoiledPair(t);
+  const [group] = a.site.groups.all;
+  if (group === undefined) throw new Error('there is a group');
+  const { register } = group;
+  const swap = register.swap.bind(register);
+  let decide = (): void => undefined;
+  const mayDecide = new Promise<void>((resolve) => {
+    decide = resolve;
+  });
+  let asked = false;
+  // As an etcd that takes the question and answers much later.
+  register.swap = async (expected, next) => {
+    asked = true;
+    await mayDecide;
+    return await swap(expected, next);
+  };
+  const removed = a.site.deleteVolume('blocks').then(...toldOf);
+  await pollUntil('it is asked for', () => asked);
+  for (const { site } of [a, b]) {
+    const made = site.createVolume({ name: 'another', group: 'blocks', sizeBytes });
+    await t.rejects(made, { code: 'ERR_CONFIG_CHANGED' });
+  }
+  t.equal(a.site.groups.find('blocks'), undefined, 'no client is attached any more');
+  decide();
+  t.equal(await removed, 'removed');
+  t.same([...namesAt(a), ...namesAt(b)], []);
 });
 
 t.test('a volume is made when a full disk has room again', async (t) => {

@@ -12,7 +12,7 @@ export class FaultyDisk implements Disk {
   #stalled: { readonly purpose: DiskPurpose; readonly over: Promise<void> } | undefined;
   #release: () => void = () => undefined;
 
-  /** Every write and sync for this purpose fails from now on, with this errno name. */
+  /** Every write, sync and resize for this purpose fails from now on, with this errno name. */
   fail(purpose: DiskPurpose, code: string): void {
     this.#failing = { purpose, code };
   }
@@ -22,7 +22,7 @@ export class FaultyDisk implements Disk {
     this.#failing = undefined;
   }
 
-  /** Writes and syncs for this purpose wait, until `release`. */
+  /** Writes, syncs and resizes for this purpose wait, until `release`. */
   stall(purpose: DiskPurpose): void {
     const over = new Promise<void>((resolve) => {
       this.#release = resolve;
@@ -35,7 +35,7 @@ export class FaultyDisk implements Disk {
     this.#stalled = undefined;
   }
 
-  /** Called before each write and sync; throws or waits if that is the fault. */
+  /** Called before each of these; throws or waits if that is the fault. */
   async pass(path: string, purpose: DiskPurpose): Promise<void> {
     if (this.#stalled?.purpose === purpose) await this.#stalled.over;
     if (this.#failing?.purpose !== purpose) return;
@@ -111,8 +111,9 @@ class FaultyFile implements DiskFile {
     return this.#file.punchHole(offsetBytes, lengthBytes);
   }
 
-  resize(sizeBytes: number): Promise<void> {
-    return this.#file.resize(sizeBytes);
+  async resize(sizeBytes: number): Promise<void> {
+    await this.#disk.pass(this.path, 'resize-data');
+    await this.#file.resize(sizeBytes);
   }
 
   sizeBytes(): Promise<number> {

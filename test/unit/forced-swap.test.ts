@@ -65,6 +65,12 @@ function promote(register: BusyRegister, told: Told = {}): Promise<GroupConfig |
   });
 }
 
+t.test('a group that was removed meanwhile stays so', async (t) => {
+  const register = new BusyRegister(later({ removed: true }));
+  t.equal(await promote(register), undefined);
+  t.equal(register.current.removed, true);
+});
+
 t.test('a change that leaves what was confirmed true is gone along with', async (t) => {
   const register = new BusyRegister(later({ acceptors: ['A', 'B'] }), later({}));
   const won = await promote(register);
