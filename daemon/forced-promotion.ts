@@ -88,35 +88,68 @@ function warnings(
   return found;
 }
 
+/** The promotion of each group that is under way: a later one takes its place. */
+const underWay = new WeakMap<Group, Promotion>();
+
+interface Promotion {
+  readonly above: number;
+  /** Another one was asked for. */
+  replaced: boolean;
+  /** Ends it for who waits for it. */
+  readonly replace: () => void;
+}
+
 /**
  * Makes this site primary of the group, in an epoch after `above`; gives the configuration that
  * stands then.
+ * @throws {CasemateError} ERR_CONFIG_CHANGED, also if another promotion of the group was asked for
  */
 export async function promoteByForce(
   host: ForcedPromotionHost,
   group: Group,
   above = 0,
 ): Promise<GroupConfig> {
+  const before = underWay.get(group);
+  let replace = (): void => undefined;
+  const replaced = new Promise<never>((_, reject) => {
+    replace = () => reject(configChanged(group));
+  });
+  const promotion: Promotion = { above, replaced: false, replace };
+  underWay.set(group, promotion);
+  if (before !== undefined) before.replaced = true;
+  before?.replace();
   group.tell({ kind: 'forcing' });
   try {
-    // A copy that is not complete can't be promoted; the old image under it can.
-    await group.resync.abandon();
-    const config = await decideForced(host, group, above);
+    const config = await Promise.race([promote(host, group, promotion), replaced]);
     group.tell({ kind: 'forced', config });
     return config;
   } catch (error) {
-    group.tell({ kind: 'notForced' });
+    if (!promotion.replaced) group.tell({ kind: 'notForced' });
     throw error;
+  } finally {
+    if (!promotion.replaced) underWay.delete(group);
   }
+}
+
+async function promote(
+  host: ForcedPromotionHost,
+  group: Group,
+  promotion: Promotion,
+): Promise<GroupConfig> {
+  // A copy that is not complete can't be promoted; the old image under it can.
+  await group.resync.abandon();
+  return await decideForced(host, group, promotion);
 }
 
 async function decideForced(
   host: ForcedPromotionHost,
   group: Group,
-  above: number,
+  promotion: Promotion,
 ): Promise<GroupConfig> {
   const { register } = group;
+  const { above } = promotion;
   const current = await valueOfQuorum(host, group);
+  if (promotion.replaced) throw configChanged(group);
   if (current?.removed === true || group.view.config?.removed === true) throw removed(group);
   const isNewest = ({ epoch }: GroupConfig): boolean => (group.view.config?.epoch ?? 0) < epoch;
   const fields = { primary: host.storeId, inSync: [host.storeId], forced: group.view.end };
@@ -127,7 +160,7 @@ async function decideForced(
       promoted: ({ epoch, acceptors }) =>
         host.newConfig({ ...fields, epoch: epoch + 1, acceptors }),
       isNewest,
-      peerIsBack: () => !peerConnected && host.peerConnected,
+      isOver: () => promotion.replaced || (!peerConnected && host.peerConnected),
     });
     if (won === undefined) throw configChanged(group);
     return won;
@@ -135,7 +168,9 @@ async function decideForced(
   const acceptors = [...host.forcedAcceptors];
   for (;;) {
     // What this site's acceptor took may have been won: its epoch is not to be used again (I2).
-    const known = Math.max(group.view.config?.epoch ?? 0, host.acceptedEpoch(group));
+    // So may what a swap that is pending asks for, though nobody has taken it yet.
+    const pending = group.view.swapPending ? (group.view.config?.epoch ?? 0) + 1 : 0;
+    const known = Math.max(group.view.config?.epoch ?? 0, host.acceptedEpoch(group), pending);
     const newest = Math.max(known, current?.epoch ?? 0, above);
     const alone = host.newConfig({ ...fields, epoch: newest + 1, acceptors });
     await register.force(alone);

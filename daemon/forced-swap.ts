@@ -16,8 +16,8 @@ export interface ForcedSwapOptions {
   readonly promoted: (expected: GroupConfig) => GroupConfig;
   /** Nothing newer than `config`, nor `config` itself, is known to the group. */
   readonly isNewest: (config: GroupConfig) => boolean;
-  /** The peer was away when the evidence was shown, and is connected now. */
-  readonly peerIsBack: () => boolean;
+  /** The peer was away when the evidence was shown, and is connected now; or it is not wanted. */
+  readonly isOver: () => boolean;
 }
 
 /**
@@ -27,7 +27,7 @@ export interface ForcedSwapOptions {
  */
 export async function swapByForce(
   current: GroupConfig,
-  { register, promoted, isNewest, peerIsBack }: ForcedSwapOptions,
+  { register, promoted, isNewest, isOver }: ForcedSwapOptions,
 ): Promise<GroupConfig | undefined> {
   let expected = current;
   for (let lost = 0; lost <= lostMax; ) {
@@ -41,7 +41,7 @@ export async function swapByForce(
       continue;
     }
     const same = isForcedBy(swap.current, next) || isAsConfirmed(expected, swap.current);
-    if (!same || peerIsBack()) break;
+    if (!same || isOver()) break;
     expected = swap.current;
     lost += 1;
   }

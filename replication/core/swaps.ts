@@ -31,9 +31,8 @@ export function propose(
 
 /**
  * Lease and grace may change only where nobody reads under the old lease any more: in every swap
- * but `add` (H14). `acceptors` go back to the group's mode when both sites are in sync, and the
- * configuration is a forced one no more: both have that history, and a site that was forced alone
- * has to hear the other one's proposals again.
+ * but `add` (H14). When both sites are in sync the configuration is a forced one no more: both have
+ * that history, and a site that was forced alone has to hear the other one's proposals again.
  */
 function nextConfig(
   state: CoreState,
@@ -46,7 +45,7 @@ function nextConfig(
   const times = name === 'add' ? expected : state.times;
   const acceptors =
     name === 'add' && peer !== undefined
-      ? state.options.defaultAcceptors(state.me, peer, expected.acceptors)
+      ? acceptorsWith(state, peer, expected)
       : expected.acceptors;
   return {
     epoch: expected.epoch + 1,
@@ -57,6 +56,23 @@ function nextConfig(
     graceMs: times.graceMs,
     ...(expected.forced === undefined || name === 'add' ? {} : { forced: expected.forced }),
   };
+}
+
+/**
+ * They go back to the group's mode when both sites are in sync. From a site that was forced alone
+ * (R35) by way of both sites, each of them indispensable: of a longer list the others could be a
+ * majority while the forced site, which takes it last, has not taken it and hears nobody else; they
+ * would decide without it, and it without them. The next `add` (R5) goes on from there.
+ */
+function acceptorsWith(
+  { me, options }: CoreState,
+  peer: StoreId,
+  { acceptors, forced }: GroupConfig,
+): readonly StoreId[] {
+  const wanted = options.defaultAcceptors(me, peer, acceptors);
+  const isAlone = acceptors.length === 1 && acceptors[0] === me;
+  const stays = wanted.length === 1 && wanted[0] === me;
+  return forced !== undefined && isAlone && !stays ? [me, peer] : wanted;
 }
 
 /**

@@ -4,7 +4,9 @@ import t, { type Test } from 'tap';
 import { guardedPair, servesAlone } from '../support/guarded-pair.ts';
 import { startJournaledWrites, verifyJournal } from '../support/journaled-writes.ts';
 import { TestPair, type TestSite } from '../support/pair.ts';
+import { pollUntil } from '../support/poll.ts';
 import { scratchDirectory } from '../support/scratch-directory.ts';
+import { spoiledPair } from '../support/site-pair.ts';
 
 let seed = 60;
 
@@ -59,4 +61,20 @@ t.test('with a witness, a site that is forced fences the other one', async (t) =
   const fenced = await pair.a.until('blocks', 'is split', (group) => group.wait?.code === 'split');
   t.notOk(fenced.serves);
   t.ok((await pair.b.group('blocks')).serves);
+});
+
+t.test('of two operators who promote a site at once, one is told to look again', async (t) => {
+  const { a, b } = await spoiledPair(t);
+  await a.write('1');
+  await a.stop();
+  await pollUntil('the peer is lost', () => !b.site.peer.connected);
+  const { confirmation } = await b.site.promotionEvidence('blocks');
+  const both = [1, 2].map(() => b.site.forcePromote('blocks', confirmation));
+  const told = (await Promise.allSettled(both)).flatMap((each) =>
+    each.status === 'rejected' ? [each.reason] : [],
+  );
+  t.equal(told.length, 1);
+  t.match(told[0], { code: 'ERR_CONFIG_CHANGED' });
+  t.equal(await b.read(), '1');
+  await b.write('2');
 });

@@ -80,6 +80,7 @@ t.test('a site that answered nothing beyond the force point just joins (R23)', a
   pair.registered.add('B');
   pair.start(pair.a);
   t.ok(pair.until(() => pair.value.inSync.length === 2));
+  t.same([...pair.value.acceptors].sort(), ['A0', 'B0'], 'neither can decide without the other');
   pair.advance(1000);
   t.equal(pair.a.log.end.digest, pair.b.log.end.digest);
   t.same(pair.value.acceptors, ['A0', 'B0', 'W'].sort(), 'the mode is back');

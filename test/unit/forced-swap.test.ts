@@ -45,7 +45,7 @@ function later(change: Partial<GroupConfig>): (current: GroupConfig) => GroupCon
 
 interface Told {
   isNewest?: (config: GroupConfig) => boolean;
-  peerIsBack?: () => boolean;
+  isOver?: () => boolean;
 }
 
 function promote(register: BusyRegister, told: Told = {}): Promise<GroupConfig | undefined> {
@@ -61,7 +61,7 @@ function promote(register: BusyRegister, told: Told = {}): Promise<GroupConfig |
       forced: forcedAt,
     }),
     isNewest: told.isNewest ?? (() => true),
-    peerIsBack: told.peerIsBack ?? (() => false),
+    isOver: told.isOver ?? (() => false),
   });
 }
 
@@ -100,7 +100,7 @@ for (const [what, change] of Object.entries(untrue)) {
 
 t.test('a peer that came back meanwhile: the operator has to look again', async (t) => {
   const register = new BusyRegister(later({}));
-  t.equal(await promote(register, { peerIsBack: () => true }), undefined);
+  t.equal(await promote(register, { isOver: () => true }), undefined);
 });
 
 t.test('a configuration that can not be acted by gives way to a newer one', async (t) => {
