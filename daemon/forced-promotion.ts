@@ -41,11 +41,13 @@ export function promotionEvidence(
   const inSyncHere = view.config?.inSync.includes(host.storeId) ?? false;
   const decidedElsewhere = mayBeDecidedElsewhere(host, group);
   const { oldImage } = group.resync;
+  // Nothing that followed is at the other site (R27).
+  const sinceAlone = view.config?.inSync.length === 1 ? group.changes.base : undefined;
   const evidence = {
     volume,
     group: group.groupName,
     thisSite: host.siteName,
-    lastCommon: oldImage ?? { sequence: view.commit, digest: group.counters.checkpoint.digest },
+    lastCommon: oldImage ?? sinceAlone ?? group.counters.committedPoint,
     lastCommonAtMs: group.counters.lastOnBothSitesMs,
     ownEnd: oldImage ?? view.end,
     inSyncHere,

@@ -53,6 +53,11 @@ export class GroupCounters {
     this.checkpoint = point;
   }
 
+  /** The newest end of a committed frame that is known. */
+  get committedPoint(): HistoryPoint {
+    return this.#points.last() ?? this.#applied ?? this.checkpoint;
+  }
+
   /** The newest end of a frame at or below `sequence`, since the last call moved past it. */
   appliedPoint(sequence: number): HistoryPoint | undefined {
     for (;;) {

@@ -1,6 +1,7 @@
 /** Promotion by force: alone where nobody else decides, through the witness where there is one. */
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import type { GroupStatus } from '../../daemon/site-status.ts';
 import { guardedPair, servesAlone } from '../support/guarded-pair.ts';
 import { startJournaledWrites, verifyJournal } from '../support/journaled-writes.ts';
 import { TestPair, type TestSite } from '../support/pair.ts';
@@ -66,9 +67,12 @@ t.test('with a witness, a site that is forced fences the other one', async (t) =
 t.test('of two operators who promote a site at once, one is told to look again', async (t) => {
   const { a, b } = await spoiledPair(t);
   await a.write('1');
+  const isCommitted = ({ end, commit }: GroupStatus): boolean => end.sequence === commit;
+  await b.until('has heard that it is committed', isCommitted);
   await a.stop();
   await pollUntil('the peer is lost', () => !b.site.peer.connected);
-  const { confirmation } = await b.site.promotionEvidence('blocks');
+  const { confirmation, lastCommon, ownEnd } = await b.site.promotionEvidence('blocks');
+  t.same(lastCommon, ownEnd, 'the point that was committed last');
   const both = [1, 2].map(() => b.site.forcePromote('blocks', confirmation));
   const told = (await Promise.allSettled(both)).flatMap((each) =>
     each.status === 'rejected' ? [each.reason] : [],
