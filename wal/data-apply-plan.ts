@@ -10,7 +10,7 @@
  */
 import assert from 'node:assert/strict';
 import { blockSizeBytes } from './checksum.ts';
-import type { LogRecord } from './frame.ts';
+import { appliedBytes, type LogRecord } from './frame.ts';
 import type { PendingRecord, PendingRecords } from './pending-records.ts';
 
 /** One comparison with each body of the wave for each record: this keeps it below 0.2 us each. */
@@ -40,7 +40,7 @@ export function planWave(records: PendingRecords): ApplyPlan {
   while (wave.count < recordsPerWaveMax && bytes < bytesPerWaveMax) {
     const pending = records.waiting(wave.count);
     if (pending === undefined || !wave.add(pending)) break;
-    bytes += pending.record.payload.length > 0 ? pending.record.lengthBytes : 0;
+    bytes += appliedBytes(pending.record);
   }
   wave.bodies.sort((a, b) => a.offsetBytes - b.offsetBytes);
   return wave;

@@ -11,7 +11,7 @@ import { blockSizeBytes, crc32c, verifyPieces } from './checksum.ts';
 import type { ApplyPlan, Body } from './data-apply-plan.ts';
 import { RecordChecksumError } from './data-errors.ts';
 import type { DiskFile } from './disk.ts';
-import { recordFlagNoHole, recordKind } from './frame.ts';
+import { isWrittenZeroes, recordKind } from './frame.ts';
 import { type PendingRecord, type PendingRecords, patch } from './pending-records.ts';
 
 /** Adjacent blocks are written with one call up to this size and number of buffers. */
@@ -112,14 +112,14 @@ export class DataWriter {
   async #writeRun(run: readonly Body[]): Promise<void> {
     const first = run[0];
     if (first === undefined) return;
-    const { kind, flags } = first.pending.record;
-    if (kind === recordKind.write) {
+    const { record } = first.pending;
+    if (record.kind === recordKind.write) {
       await this.#write(buffersOf(run), first.offsetBytes);
       await this.#setRunChecksums(run);
       return;
     }
     const lengthBytes = first.endBytes - first.offsetBytes;
-    if (kind === recordKind.writeZeroes && (flags & recordFlagNoHole) !== 0) {
+    if (isWrittenZeroes(record)) {
       await this.#writeZeros(first.offsetBytes, lengthBytes);
     } else {
       await this.#retryWhenFull(() => this.#file.punchHole(first.offsetBytes, lengthBytes));

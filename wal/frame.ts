@@ -63,6 +63,27 @@ export interface LogRecord {
 
 export const recordFlagNoHole = 1;
 
+/** What a record takes in memory besides its payload, roughly; small ones are bounded by it. */
+export const recordOverheadBytes = 512;
+
+/** Zeroes that have to take up space: applying them writes every byte, as a payload would be. */
+export function isWrittenZeroes(record: Pick<LogRecord, 'kind' | 'flags'>): boolean {
+  return record.kind === recordKind.writeZeroes && (record.flags & recordFlagNoHole) !== 0;
+}
+
+/** How much a record writes to the data file; a hole is punched, however large it is. */
+export function appliedBytes(record: LogRecord): number {
+  return record.payload.length > 0 || isWrittenZeroes(record) ? record.lengthBytes : 0;
+}
+
+/**
+ * What a record counts for in every limit on what may wait to be applied: a few bytes of log can
+ * stand for gigabytes of zeroes to write, and many small records for much memory.
+ */
+export function recordWeightBytes(record: LogRecord): number {
+  return recordOverheadBytes + appliedBytes(record);
+}
+
 /**
  * A run of records of one group: what one group commit appends, the same bytes on disk and wire.
  */
@@ -82,4 +103,13 @@ export interface Frame {
   /** The frame's bytes, in order: head (header and record table), then the payload slices. */
   readonly bytes: readonly Buffer[];
   readonly sizeBytes: number;
+}
+
+/** What a frame counts for in the limits on what its receiver has not taken in yet. */
+export function frameWeightBytes(frame: Pick<Frame, 'records' | 'sizeBytes'>): number {
+  let weightBytes = frame.sizeBytes;
+  for (const record of frame.records) {
+    weightBytes += recordOverheadBytes + (isWrittenZeroes(record) ? record.lengthBytes : 0);
+  }
+  return weightBytes;
 }

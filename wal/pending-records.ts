@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict';
 import { blockSizeBytes } from './checksum.ts';
 import type { FileExtent } from './disk.ts';
-import { type LogRecord, recordFlagNoHole, recordKind } from './frame.ts';
+import { isWrittenZeroes, type LogRecord, recordKind, recordWeightBytes } from './frame.ts';
 
 /** The volume is cut into chunks of 64 KiB, counted in slots by their low bits. */
 const chunkShift = 65536;
@@ -32,6 +32,7 @@ export interface PendingRecord {
 
 export class PendingRecords {
   readonly #giveBack: (record: LogRecord) => void;
+  readonly #readLetGo: () => void;
   /** A queue with its head at `#head`, nothing before it; compacted now and then. */
   #list: (PendingRecord | undefined)[] = [];
   #head = 0;
@@ -58,12 +59,16 @@ export class PendingRecords {
   /** Checksums that blocks will have which are being changed in part, until they are kept. */
   readonly comingChecksums = new Map<number, number>();
 
-  /** `giveBack` is called with records that are removed, if they were added so. */
-  constructor(giveBack: (record: LogRecord) => void) {
+  /**
+   * `giveBack` is called with records that are removed, if they were added so; `readLetGo` when the
+   * end of a read has removed any: `applied` says nothing, for its caller knows.
+   */
+  constructor(giveBack: (record: LogRecord) => void, readLetGo: () => void) {
     this.#giveBack = giveBack;
+    this.#readLetGo = readLetGo;
   }
 
-  /** Payload bytes that the list keeps in memory. */
+  /** What the records in the list count for in the limits. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -138,7 +143,9 @@ export class PendingRecords {
 
   endRead(number: number): void {
     this.#reads.delete(number);
+    const bytesBefore = this.#bytes;
     this.#removeApplied();
+    if (this.#bytes < bytesBefore) this.#readLetGo();
   }
 
   /** Quick: false if no pending record touches the range; true if one may. */
@@ -188,9 +195,7 @@ export class PendingRecords {
   }
 
   #count(pending: PendingRecord, change: 1 | -1): void {
-    if (pending.record.kind === recordKind.write) {
-      this.#bytes += change * pending.record.lengthBytes;
-    }
+    this.#bytes += change * recordWeightBytes(pending.record);
     const first = Math.floor(pending.offsetBytes / chunkShift);
     const last = Math.floor((pending.endBytes - 1) / chunkShift);
     if (last - first >= countedChunksMax) {
@@ -233,9 +238,8 @@ export function patchExtents(
 ): FileExtent[] {
   let result = [...extents];
   for (const pending of records) {
-    const { kind, flags } = pending.record;
-    const keepsSpace = kind === recordKind.writeZeroes && (flags & recordFlagNoHole) !== 0;
-    const allocated = kind === recordKind.write || keepsSpace;
+    const { record } = pending;
+    const allocated = record.kind === recordKind.write || isWrittenZeroes(record);
     result = result.flatMap((extent) => recut(extent, pending, allocated));
   }
   return mergeExtents(result);

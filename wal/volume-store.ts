@@ -50,7 +50,7 @@ export interface VolumeStoreOptions {
   /** Writes to the data file at once. */
   readonly applyConcurrency: number;
   readonly nowMs: () => number;
-  /** `appliedThrough` has moved. */
+  /** `appliedThrough` has moved, or `backlogBytes` has fallen. */
   readonly onProgress: () => void;
   /** An error of applying or syncing, final (I8). Called once. */
   readonly onFailure: (error: Error) => void;
@@ -101,7 +101,7 @@ export class VolumeStore {
     this.#options = options;
     this.#file = file;
     this.#checksums = checksums;
-    this.#pending = new PendingRecords(options.giveBack ?? (() => undefined));
+    this.#pending = new PendingRecords(options.giveBack ?? (() => undefined), options.onProgress);
     this.#sizeBytes = options.sizeBytes;
     const retryWhenFull = <T>(call: () => Promise<T>): Promise<T> => this.#retryWhenFull(call);
     const parts = { file, checksums, pending: this.#pending, retryWhenFull };
@@ -167,7 +167,7 @@ export class VolumeStore {
     return this.#pending.appliedThrough;
   }
 
-  /** Payload bytes of the records that are kept in memory. */
+  /** What the records that are kept in memory count for: their bytes to write, and themselves. */
   get backlogBytes(): number {
     return this.#pending.bytes;
   }

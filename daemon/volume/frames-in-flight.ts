@@ -4,12 +4,13 @@
  * in here may still be cut (I3); nothing in here may be shown to a read.
  */
 import assert from 'node:assert/strict';
-import type { Frame } from '../../wal/frame.ts';
+import { type Frame, frameWeightBytes } from '../../wal/frame.ts';
 import { Queue } from './queue.ts';
 import type { WritePart } from './write-part.ts';
 
 export interface FrameInFlight {
   readonly frame: Frame;
+  readonly weightBytes: number;
   /** It came from the peer: it is sent nowhere. */
   readonly received: boolean;
   /** The requests answered by this frame's commit; replaced when a returning origin is found. */
@@ -27,6 +28,7 @@ export class FramesInFlight {
   #durableCount = 0;
   #peerDurableCount = 0;
 
+  /** What the frames count for in the limits. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -48,6 +50,7 @@ export class FramesInFlight {
     );
     const entry = {
       frame,
+      weightBytes: frameWeightBytes(frame),
       received,
       parts,
       formedAtMs: nowMs,
@@ -55,7 +58,7 @@ export class FramesInFlight {
       peerDurableAtMs: 0,
     };
     this.#frames.push(entry);
-    this.#bytes += frame.sizeBytes;
+    this.#bytes += entry.weightBytes;
     return entry;
   }
 
@@ -84,7 +87,7 @@ export class FramesInFlight {
     const entry = this.#frames.peek();
     if (entry === undefined || entry.frame.lastSequence > sequence) return undefined;
     this.#frames.shift();
-    this.#bytes -= entry.frame.sizeBytes;
+    this.#bytes -= entry.weightBytes;
     if (this.#durableCount > 0) this.#durableCount -= 1;
     if (this.#peerDurableCount > 0) this.#peerDurableCount -= 1;
     return entry;
@@ -98,7 +101,7 @@ export class FramesInFlight {
       if (last === undefined || last.frame.lastSequence <= sequence) break;
       assert(last.frame.firstSequence > sequence, 'a cut falls between two frames (R28)');
       this.#frames.pop();
-      this.#bytes -= last.frame.sizeBytes;
+      this.#bytes -= last.weightBytes;
       cut.push(last);
     }
     this.#durableCount = Math.min(this.#durableCount, this.#frames.length);

@@ -33,7 +33,7 @@ export interface GroupAppenderHost {
   readonly inFlightBytesMax: number;
   desk(): RequestDesk;
   view(): CoreView;
-  /** The data files lag: no more is taken in from the primary until they catch up (I9). */
+  /** The data files lag: no more is taken in, from clients or the primary, until they catch up. */
   backlogFull(): boolean;
   nowMs(): number;
   wallMs(): number;
@@ -271,6 +271,7 @@ export class GroupAppender implements Appender {
         dones: own.map(({ done }) => done),
       };
     }
+    if (this.#host.backlogFull()) return undefined;
     const parts = this.#host.desk().takeParts(budgetBytes, frameRecordsMax);
     return { records: parts, parts, dones: [] };
   }

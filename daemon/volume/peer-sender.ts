@@ -9,7 +9,7 @@
  * disk and network are those that clients use.
  */
 import type { HeartbeatMessage } from '../../replication/core/messages.ts';
-import type { Frame, HistoryPoint } from '../../wal/frame.ts';
+import { type Frame, frameWeightBytes, type HistoryPoint } from '../../wal/frame.ts';
 import { Queue } from './queue.ts';
 
 export interface PeerSenderHost {
@@ -36,10 +36,10 @@ export class PeerSender {
   #end = 0;
   #reading = false;
   /** Newest frames, kept while a session is open and bounded by the window. */
-  readonly #tail = new Queue<Frame>();
+  readonly #tail = new Queue<{ readonly frame: Frame; readonly weightBytes: number }>();
   #tailBytes = 0;
   /** Sent and not yet acknowledged. */
-  readonly #unacknowledged = new Queue<{ lastSequence: number; sizeBytes: number }>();
+  readonly #unacknowledged = new Queue<{ lastSequence: number; weightBytes: number }>();
   #unacknowledgedBytes = 0;
 
   constructor(host: PeerSenderHost, windowBytesMax: number) {
@@ -98,7 +98,7 @@ export class PeerSender {
       const oldest = this.#unacknowledged.peek();
       if (oldest === undefined || oldest.lastSequence > sequence) break;
       this.#unacknowledged.shift();
-      this.#unacknowledgedBytes -= oldest.sizeBytes;
+      this.#unacknowledgedBytes -= oldest.weightBytes;
     }
     this.#pump();
   }
@@ -118,10 +118,11 @@ export class PeerSender {
   }
 
   #keep(frame: Frame): void {
-    this.#tail.push(frame);
-    this.#tailBytes += frame.sizeBytes;
+    const weightBytes = frameWeightBytes(frame);
+    this.#tail.push({ frame, weightBytes });
+    this.#tailBytes += weightBytes;
     while (this.#tailBytes > this.#windowBytesMax && this.#tail.length > 1) {
-      this.#tailBytes -= this.#tail.shift()?.sizeBytes ?? 0;
+      this.#tailBytes -= this.#tail.shift()?.weightBytes ?? 0;
     }
   }
 
@@ -140,10 +141,12 @@ export class PeerSender {
 
   #nextInMemory(): Frame | undefined {
     for (;;) {
-      const frame = this.#tail.peek();
-      if (frame === undefined || frame.firstSequence > this.#cursor.sequence + 1) return undefined;
+      const kept = this.#tail.peek();
+      if (kept === undefined) return undefined;
+      const { frame, weightBytes } = kept;
+      if (frame.firstSequence > this.#cursor.sequence + 1) return undefined;
       this.#tail.shift();
-      this.#tailBytes -= frame.sizeBytes;
+      this.#tailBytes -= weightBytes;
       if (frame.firstSequence === this.#cursor.sequence + 1) return frame;
     }
   }
@@ -151,8 +154,9 @@ export class PeerSender {
   #send(session: number, frame: Frame): void {
     const number = this.#host.nextNumber();
     this.#cursor = { sequence: frame.lastSequence, digest: frame.digestAfter };
-    this.#unacknowledged.push({ lastSequence: frame.lastSequence, sizeBytes: frame.sizeBytes });
-    this.#unacknowledgedBytes += frame.sizeBytes;
+    const weightBytes = frameWeightBytes(frame);
+    this.#unacknowledged.push({ lastSequence: frame.lastSequence, weightBytes });
+    this.#unacknowledgedBytes += weightBytes;
     this.#host.sendFrame(session, number, frame);
     this.#host.sent(session, number, this.#cursor);
   }
@@ -165,6 +169,8 @@ export class PeerSender {
         this.#reading = false;
         if (this.#session === session && this.#cursor.sequence === after) {
           for (const frame of frames) {
+            // Few bytes of log can be much for the peer to do: the rest is read again when it has.
+            if (this.#unacknowledgedBytes >= 2 * this.#catchUpBytes) break;
             // The frames in memory may have caught up with the reading.
             if (frame.firstSequence === this.#cursor.sequence + 1) this.#send(session, frame);
           }

@@ -14,7 +14,7 @@
  * primary had when the session began, known not to have been executed, and queued again (R37).
  */
 import type { ForwardReply, ForwardRequest } from '../../replication/link/forward-format.ts';
-import { type Frame, type LogRecord, recordKind } from '../../wal/frame.ts';
+import { type Frame, type LogRecord, recordKind, recordWeightBytes } from '../../wal/frame.ts';
 import { type BlockError, type BlockRequest, blockError } from '../nbd/block-device.ts';
 import { statusExtents } from './group-volumes.ts';
 import type { MemoryBudget } from './memory-budget.ts';
@@ -121,13 +121,14 @@ export class RequestDesk {
     while (bytes < budgetBytes && parts.length < countMax) {
       const part = this.#queued.peek();
       if (part === undefined) break;
-      if (parts.length > 0 && bytes + part.costBytes > budgetBytes) break;
+      const weightBytes = recordWeightBytes(part);
+      if (parts.length > 0 && bytes + weightBytes > budgetBytes) break;
       this.#queued.shift();
       if (!part.owner.alive) {
         this.settle(part, blockError.shutdown);
         continue;
       }
-      bytes += part.costBytes;
+      bytes += weightBytes;
       parts.push(part);
     }
     return parts;

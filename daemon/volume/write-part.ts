@@ -1,9 +1,14 @@
 /**
  * One record on its way through the log, together with whoever waits for it. A request larger than
- * a record may be is split into parts; its owner answers when the last part is committed. The
+ * a record should be is split into parts; its owner answers when the last part is committed. The
  * block device promises no atomicity beyond a sector, so a crash between two parts is no tear.
  */
-import type { LogRecord, RecordKind, RecordOrigin } from '../../wal/frame.ts';
+import {
+  type LogRecord,
+  type RecordKind,
+  type RecordOrigin,
+  recordOverheadBytes,
+} from '../../wal/frame.ts';
 import type { BlockError } from '../nbd/block-device.ts';
 
 /** Waits for parts: a request of a local client, or one that the peer's standby passed on. */
@@ -26,7 +31,7 @@ export class WritePart implements LogRecord {
   readonly payload: readonly Buffer[];
   readonly checksums: Uint32Array | readonly number[];
   readonly owner: WriteOwner;
-  /** What the part counts for in the limits: payload and bookkeeping. */
+  /** What the part counts for in the limit on memory: payload and bookkeeping. */
   readonly costBytes: number;
 
   constructor(record: LogRecord, owner: WriteOwner) {
@@ -39,9 +44,6 @@ export class WritePart implements LogRecord {
     this.payload = record.payload;
     this.checksums = record.checksums;
     this.owner = owner;
-    this.costBytes = partOverheadBytes + (record.payload.length === 0 ? 0 : record.lengthBytes);
+    this.costBytes = recordOverheadBytes + (record.payload.length === 0 ? 0 : record.lengthBytes);
   }
 }
-
-/** Memory that a part takes besides its payload, roughly; small requests are bounded by it. */
-const partOverheadBytes = 512;

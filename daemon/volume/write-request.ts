@@ -1,6 +1,6 @@
 /**
- * From a client's request to records: the payload's checksums are computed here, once (I7), and a
- * payload larger than a record may carry is split at block boundaries.
+ * From a client's request to records: the payload's checksums are computed here, once (I7), and
+ * what is more than one record should write to the data file is split at block boundaries.
  */
 import assert from 'node:assert/strict';
 import { blockSizeBytes, checksumPieces } from '../../wal/checksum.ts';
@@ -12,16 +12,24 @@ import { type WriteOwner, WritePart } from './write-part.ts';
 
 const noChecksums: readonly number[] = [];
 const noPayload: readonly Buffer[] = [];
+/**
+ * Zeroes that have to take up space are written as data is, and a record is applied as a whole: the
+ * backlog, a wave and the stop of a site are bounded by what one record can ask for.
+ */
+export const zeroedBytesMax = 4 * 1024 * 1024;
+
+/** What a request needs of its volume. */
+type RequestedVolume = Pick<Volume, 'number' | 'counters'>;
 
 /** A local client's request, answered when all of its parts are committed. */
 class LocalWrite implements WriteOwner {
-  readonly #volume: Volume;
+  readonly #volume: RequestedVolume;
   readonly #request: BlockRequest;
   readonly #nowMs: () => number;
   #remaining: number;
   #error: BlockError = blockError.none;
 
-  constructor(volume: Volume, request: BlockRequest, parts: number, nowMs: () => number) {
+  constructor(volume: RequestedVolume, request: BlockRequest, parts: number, nowMs: () => number) {
     this.#volume = volume;
     this.#request = request;
     this.#remaining = parts;
@@ -61,7 +69,7 @@ class LocalWrite implements WriteOwner {
  * `lastNumber` + 1 on.
  */
 export function splitRequest(
-  volume: Volume,
+  volume: RequestedVolume,
   request: BlockRequest,
   boot: bigint,
   lastNumber: number,
@@ -69,24 +77,25 @@ export function splitRequest(
 ): WritePart[] {
   const { offsetBytes, lengthBytes } = request;
   if (request.command !== 'write') {
-    const owner = new LocalWrite(volume, request, 1, nowMs);
-    return [
-      new WritePart(
-        {
-          kind: request.command === 'trim' ? recordKind.trim : recordKind.writeZeroes,
-          volume: volume.number,
-          offsetBytes,
-          lengthBytes,
-          origin: { boot, number: lastNumber + 1 },
-          flags: request.noHole ? recordFlagNoHole : 0,
-          payload: noPayload,
-          checksums: noChecksums,
-        },
-        owner,
-      ),
-    ];
+    const ranges = splitRange(offsetBytes, lengthBytes, request.noHole ? zeroedBytesMax : Infinity);
+    const owner = new LocalWrite(volume, request, ranges.length, nowMs);
+    return ranges.map(
+      (range, index) =>
+        new WritePart(
+          {
+            kind: request.command === 'trim' ? recordKind.trim : recordKind.writeZeroes,
+            volume: volume.number,
+            ...range,
+            origin: { boot, number: lastNumber + 1 + index },
+            flags: request.noHole ? recordFlagNoHole : 0,
+            payload: noPayload,
+            checksums: noChecksums,
+          },
+          owner,
+        ),
+    );
   }
-  const ranges = splitRange(offsetBytes, lengthBytes);
+  const ranges = splitRange(offsetBytes, lengthBytes, recordPayloadBytesMax);
   const owner = new LocalWrite(volume, request, ranges.length, nowMs);
   return ranges.map((range, index) => {
     const payload =
@@ -114,14 +123,14 @@ interface Range {
   readonly lengthBytes: number;
 }
 
-/** Cuts a range at block boundaries into pieces that a record can carry. */
-function splitRange(offsetBytes: number, lengthBytes: number): Range[] {
-  if (lengthBytes <= recordPayloadBytesMax) return [{ offsetBytes, lengthBytes }];
+/** Cuts a range at block boundaries into pieces of at most `pieceBytesMax`. */
+function splitRange(offsetBytes: number, lengthBytes: number, pieceBytesMax: number): Range[] {
+  if (lengthBytes <= pieceBytesMax) return [{ offsetBytes, lengthBytes }];
   const ranges: Range[] = [];
   const end = offsetBytes + lengthBytes;
   let start = offsetBytes;
   while (start < end) {
-    const limit = start + recordPayloadBytesMax;
+    const limit = start + pieceBytesMax;
     const next = limit >= end ? end : limit - (limit % blockSizeBytes);
     ranges.push({ offsetBytes: start, lengthBytes: next - start });
     start = next;
