@@ -209,7 +209,9 @@ function makeRequest(
   const hot = random.chance(0.7);
   const sector = hot ? random.below(Math.min(24, sectors)) : random.below(sectors);
   const length = random.pick([1, 1, 4, 8, 8, 8, 16, 64]);
-  return { kind, volume: name, sector, sectors: length };
+  const request = { kind, volume: name, sector, sectors: length };
+  // By a number that is drawn anyway, so that all else of a seed is what it was without them.
+  return kind === 'writeZeroes' && dice % 2 === 0 ? { ...request, noHole: true } : request;
 }
 
 interface Scene {

@@ -22,6 +22,8 @@ export interface ClientRequest {
   readonly volume: string;
   readonly sector: number;
   readonly sectors: number;
+  /** writeZeroes: they have to take up space. */
+  readonly noHole?: boolean;
 }
 
 export class SimulatedClients {
@@ -70,6 +72,7 @@ export class SimulatedClients {
       offsetBytes,
       lengthBytes: asked.kind === 'flush' ? 0 : lengthBytes,
       payload: asked.kind === 'write' ? this.#payload(operation.value, lengthBytes) : [],
+      noHole: asked.noHole === true,
       receivedAtMs: life.clock.nowMs(),
       sentAtMs: this.#nowMs(),
       volume: asked.volume,
@@ -190,6 +193,7 @@ interface RequestOptions {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
   readonly payload: readonly Buffer[];
+  readonly noHole: boolean;
   readonly receivedAtMs: number;
   readonly sentAtMs: number;
   readonly volume: string;
@@ -202,7 +206,7 @@ export class Request implements BlockRequest {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
   readonly payload: readonly Buffer[];
-  readonly noHole = false;
+  readonly noHole: boolean;
   readonly target: Buffer;
   extents: readonly StatusExtent[] = [];
   connected = true;
@@ -217,6 +221,7 @@ export class Request implements BlockRequest {
     this.offsetBytes = options.offsetBytes;
     this.lengthBytes = options.lengthBytes;
     this.payload = options.payload;
+    this.noHole = options.noHole;
     this.receivedAtMs = options.receivedAtMs;
     this.sentAtMs = options.sentAtMs;
     this.volume = options.volume;
