@@ -11,8 +11,8 @@ import type { WritePart } from './write-part.ts';
 export interface FrameInFlight {
   readonly frame: Frame;
   readonly weightBytes: number;
-  /** It came from the peer: it is sent nowhere. */
-  readonly received: boolean;
+  /** It came from the peer and was given to no sender since: nothing of it waits in the link. */
+  receivedOnly: boolean;
   /** The requests answered by this frame's commit; replaced when a returning origin is found. */
   parts: readonly WritePart[];
   readonly formedAtMs: number;
@@ -51,7 +51,7 @@ export class FramesInFlight {
     const entry = {
       frame,
       weightBytes: frameWeightBytes(frame),
-      received,
+      receivedOnly: received,
       parts,
       formedAtMs: nowMs,
       durableAtMs: 0,
@@ -109,8 +109,19 @@ export class FramesInFlight {
     return cut.reverse();
   }
 
-  *frames(): IterableIterator<Frame> {
-    for (const { frame } of this.#frames) yield frame;
+  /**
+   * All frames, for a session that begins. Received ones are among them when this site took over
+   * with them. What the peer had acknowledged before says nothing of what this session will send.
+   */
+  forSending(): Frame[] {
+    const frames: Frame[] = [];
+    for (const entry of this.#frames) {
+      entry.receivedOnly = false;
+      entry.peerDurableAtMs = 0;
+      frames.push(entry.frame);
+    }
+    this.#peerDurableCount = 0;
+    return frames;
   }
 
   *[Symbol.iterator](): IterableIterator<FrameInFlight> {

@@ -11,12 +11,13 @@ export type GiveBack = (memory: Buffer, bytes: number) => void;
 
 /**
  * A committed frame, which therefore is in the local log. True if its payloads are the store's
- * alone: it came from the peer, or the peer has it, so that its bytes have left this site (bytes of
- * an older session on the same connection left before those, on another connection they are lost).
- * Gives the head of a received frame back.
+ * alone: it came from the peer and was sent nowhere, or the peer has it, so that its bytes have
+ * left this site (bytes of an older session on the same connection left before those, on another
+ * connection they are lost). A site that has taken over may send what it had received. Gives the
+ * head of a frame back that was only received.
  */
 export function letGo(entry: FrameInFlight, giveBack: GiveBack): boolean {
-  if (!entry.received) return entry.peerDurableAtMs > 0;
+  if (!entry.receivedOnly) return entry.peerDurableAtMs > 0;
   giveBackHead(entry.frame, giveBack);
   return true;
 }

@@ -423,7 +423,7 @@ export class Group implements VolumeHost {
         return;
       case 'startSending': {
         const end = this.appender.end.sequence;
-        this.#sender.start(effect.session, effect.from, end, this.#inFlight.frames());
+        this.#sender.start(effect.session, effect.from, end, this.#inFlight.forSending());
         return;
       }
       case 'holdSending':
