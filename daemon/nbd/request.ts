@@ -32,6 +32,8 @@ export class NbdRequest implements BlockRequest {
   flags = 0;
   /** What the request counts for in the limits of bytes in flight. */
   chargedBytes = 0;
+  /** Zeroes that it has written (NO_HOLE): they take no memory, but as long as data would. */
+  zeroedBytes = 0;
   /** The client has been answered by the server itself (shutdown): complete goes into the void. */
   abandoned = false;
   owner: RequestOwner | undefined;
@@ -79,6 +81,7 @@ export class RequestList {
   #last: NbdRequest | undefined;
   #count = 0;
   #bytes = 0;
+  #zeroedBytes = 0;
 
   get count(): number {
     return this.#count;
@@ -86,6 +89,10 @@ export class RequestList {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  get zeroedBytes(): number {
+    return this.#zeroedBytes;
   }
 
   get first(): NbdRequest | undefined {
@@ -100,6 +107,7 @@ export class RequestList {
     this.#last = request;
     this.#count += 1;
     this.#bytes += request.chargedBytes;
+    this.#zeroedBytes += request.zeroedBytes;
   }
 
   remove(request: NbdRequest): void {
@@ -112,6 +120,7 @@ export class RequestList {
     request.next = undefined;
     this.#count -= 1;
     this.#bytes -= request.chargedBytes;
+    this.#zeroedBytes -= request.zeroedBytes;
     assert(this.#count >= 0, 'a request is in the list once');
   }
 }

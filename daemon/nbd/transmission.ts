@@ -123,7 +123,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     const { limits, budget } = this.#host;
     return (
       this.#inFlight.count < limits.requestsInFlightMax &&
-      this.#inFlight.bytes < limits.bytesInFlightMax &&
+      this.#inFlight.bytes + this.#inFlight.zeroedBytes < limits.bytesInFlightMax &&
       !this.#device.congested &&
       !budget.full &&
       this.#replies.pendingBytes < limits.replyQueueBytesMax
@@ -385,6 +385,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     }
     const request = this.#newRequest(header, name);
     request.noHole = (header.flags & commandFlag.noHole) !== 0;
+    if (request.noHole) request.zeroedBytes = header.lengthBytes;
     this.#submit(request);
   }
 
@@ -428,6 +429,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
     request.payload = noPayload;
     request.target = noTarget;
     request.chargedBytes = 0;
+    request.zeroedBytes = 0;
     request.owner = this;
     return request;
   }

@@ -8,6 +8,8 @@ import { pollUntil } from '../support/poll.ts';
 const read = 0;
 const write = 1;
 const flush = 3;
+const writeZeroes = 6;
+const noHole = 2;
 const mebibyte = 1024 * 1024;
 
 /** Resolves when a client's bytes are stuck: the server has stopped to read its socket. */
@@ -107,6 +109,35 @@ for (const [limit, limits] of [
     await pollUntil('nothing is in flight', () => server.stats().bytesInFlight === 0);
   });
 }
+
+t.test(
+  'zeroes that are to be written count in flight for one connection, not for all',
+  async (t) => {
+    const { connect, server, device } = await startNbdServer(t, {
+      limits: { bytesInFlightMax: 10 * 4096, bytesInFlightTotalMax: 12 * 4096 },
+      device: { answers: 'held' },
+    });
+    const [client, other] = await Promise.all([connect(), connect()]);
+    await Promise.all([client.go('vol'), other.go('vol')]);
+    const count = 200;
+    for (let index = 0; index < count; index += 1) {
+      client.request({ type: writeZeroes, flags: noHole, length: 4096, cookie: BigInt(index) });
+    }
+    await pollUntil('the client is slowed down', () => server.stats().slowedDown > 0);
+    t.equal(device.held.length, 10);
+    t.equal(server.stats().bytesInFlight, 0, 'they take no memory');
+    for (let index = 0; index < count; index += 1) {
+      await pollUntil('the next is held', () => device.held.length > 0);
+      device.answer();
+      if ((await client.reply()).cookie !== BigInt(index)) t.fail(`reply ${index} is wrong`);
+      if (device.held.length > 10) t.fail(`${device.held.length} are held`);
+    }
+    for (let index = 0; index < 20; index += 1) other.request({ type: writeZeroes, length: 4096 });
+    await pollUntil('holes are not counted', () => device.held.length === 20);
+    device.answerAll();
+    for (let index = 0; index < 20; index += 1) t.equal((await other.reply()).error, 0);
+  },
+);
 
 t.test('a congested device is given nothing until it has room', async (t) => {
   const { connect, device } = await startNbdServer(t, {
