@@ -74,7 +74,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'applies-before-commit',
-    from: 84,
+    from: 120,
     breaks: 'R18: the secondary applies what is durable, committed or not',
     edits: [
       {
@@ -215,7 +215,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'reads-before-in-effect',
-    from: 2_060_171,
+    from: 2_060_316,
     breaks: 'R40: reads do not wait for a record that changes volumes',
     edits: [
       {
@@ -227,7 +227,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'read-unchecked',
-    from: 144,
+    from: 241,
     breaks: 'I7: what is read from a data file is not checked',
     edits: [
       {
