@@ -283,9 +283,11 @@ export class VolumeStore {
   async resize(sizeBytes: number): Promise<void> {
     assert(sizeBytes >= this.#sizeBytes, 'a volume does not shrink');
     const fileSizeBytes = Math.ceil(sizeBytes / blockSizeBytes) * blockSizeBytes;
-    await this.#using(() => this.#retryWhenFull(() => this.#file.resize(fileSizeBytes)));
-    await this.#using(() => this.#retryWhenFull(() => this.#checksums.grow(sizeBytes)));
-    this.#sizeBytes = sizeBytes;
+    await this.#using(async () => {
+      await this.#retryWhenFull(() => this.#file.resize(fileSizeBytes));
+      await this.#retryWhenFull(() => this.#checksums.grow(sizeBytes));
+      this.#sizeBytes = sizeBytes;
+    });
   }
 
   /**

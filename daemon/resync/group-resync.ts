@@ -348,6 +348,9 @@ export class GroupResync {
   ): Promise<void> {
     group.counters.restart(at.checkpoint);
     await group.volumes.replace(at.volumes, at.checkpoint.sequence);
+    if (group.closed) return;
+    // What the files before these were waiting for is nobody's concern.
+    group.counters.stalled = undefined;
     group.history.begin(at.epochHistory, at.config);
     group.retain(at.checkpoint);
   }

@@ -23,9 +23,19 @@ export interface StoredVolumeEntry extends VolumeEntry {
   readonly removed: boolean;
 }
 
+/** How a volume's files are opened. */
+export interface OpenHow {
+  /** It begins empty, whatever files there are. */
+  readonly isNew: boolean;
+  /**
+   * The volumes were closed or replaced meanwhile: it rejects rather than touch files that may be
+   * those of another volume by then.
+   */
+  readonly isOver: () => boolean;
+}
+
 export interface GroupVolumesHost {
-  /** `isNew`: it begins empty, whatever files there are. */
-  openStore(volume: number, sizeBytes: number, isNew: boolean): Promise<VolumeStore>;
+  openStore(volume: number, sizeBytes: number, how: OpenHow): Promise<VolumeStore>;
   makeVolume(entry: VolumeEntry, store: VolumeStore): Volume;
   /** The table has changed: exports come and go. */
   tableChanged(): void;
@@ -39,6 +49,7 @@ interface Committed {
   readonly frame: Frame;
   readonly givenBack: boolean;
   readonly done: () => void;
+  readonly dropped: () => void;
 }
 
 interface Removed {
@@ -54,6 +65,11 @@ export class GroupVolumes {
   /** Entries of volumes that were removed, ever. */
   readonly #tombstones: VolumeEntry[] = [];
   #busy = false;
+  #isOpen = true;
+  /** Raised by each closing and replacing: what was under way before it counts no more. */
+  #generation = 0;
+  /** What opens or removes files; who closes the volumes waits for its end. */
+  readonly #underWay = new Set<Promise<unknown>>();
   #replaying = { on: false, throughSequence: 0 };
   #processed = 0;
   #highestNumber = 0;
@@ -66,11 +82,12 @@ export class GroupVolumes {
 
   /** Opens the volumes that were there at the checkpoint. */
   async load(entries: readonly StoredVolumeEntry[], checkpointSequence: number): Promise<void> {
+    const isOver = this.#overCheck();
     this.#processed = checkpointSequence;
     for (const { removed, volume, name, sizeBytes } of entries) {
       this.#highestNumber = Math.max(this.#highestNumber, volume);
       if (removed) this.#tombstones.push({ volume, name, sizeBytes });
-      else await this.#add({ volume, name, sizeBytes }, false);
+      else await this.#add({ volume, name, sizeBytes }, { isNew: false, isOver });
     }
   }
 
@@ -109,10 +126,20 @@ export class GroupVolumes {
   /**
    * A frame is committed: its records take effect, then `done` is called; in the same tick unless
    * this frame or one before it changes the table. `givenBack`: nobody else looks at its payloads.
+   * `dropped` is called instead if the volumes are closed or replaced before it takes effect.
    */
-  commit(frame: Frame, givenBack: boolean, done: () => void): void {
+  commit(
+    frame: Frame,
+    givenBack: boolean,
+    done: () => void,
+    dropped: () => void = () => undefined,
+  ): void {
+    if (!this.#isOpen) {
+      dropped();
+      return;
+    }
     if (this.#busy) {
-      this.#waiting.push({ frame, givenBack, done });
+      this.#waiting.push({ frame, givenBack, done, dropped });
       return;
     }
     const later = this.#process(frame, givenBack);
@@ -122,7 +149,7 @@ export class GroupVolumes {
       return;
     }
     this.#busy = true;
-    this.#finish(later, { frame, givenBack, done });
+    this.#finish(later, { frame, givenBack, done, dropped });
   }
 
   /** All records up to here are in effect: readable, in the data files or on their way there. */
@@ -191,10 +218,24 @@ export class GroupVolumes {
 
   /**
    * Closes all volumes and opens those of `entries` as of `sequence` (R26): a resync begins, or is
-   * given up. Clients of a volume that stays do. Nothing is committed meanwhile.
+   * given up. Clients of a volume that stays do. What waited for a change of the table is dropped,
+   * and so is what is committed meanwhile. If the volumes are closed meanwhile, they stay closed.
    */
-  async replace(entries: readonly StoredVolumeEntry[], sequence: number): Promise<void> {
-    await this.close();
+  replace(entries: readonly StoredVolumeEntry[], sequence: number): Promise<void> {
+    const earlier = this.#end();
+    return this.#track(this.#replace(entries, sequence, earlier));
+  }
+
+  async #replace(
+    entries: readonly StoredVolumeEntry[],
+    sequence: number,
+    earlier: readonly Promise<unknown>[],
+  ): Promise<void> {
+    const isOver = this.#overCheck();
+    await this.#closeStores(earlier);
+    const present = entries.filter(({ removed }) => !removed);
+    const stores = await this.#openStores(present, isOver);
+    if (stores === undefined) return;
     const before = new Map(this.#byNumber);
     this.#byNumber.clear();
     this.#removed.length = 0;
@@ -203,11 +244,11 @@ export class GroupVolumes {
     for (const { removed, volume: number, name, sizeBytes } of entries) {
       this.#highestNumber = Math.max(this.#highestNumber, number);
       const entry = { volume: number, name, sizeBytes };
-      if (removed) {
+      const store = stores.get(number);
+      if (removed || store === undefined) {
         this.#tombstones.push(entry);
         continue;
       }
-      const store = await this.#host.openStore(number, sizeBytes, false);
       const same = before.get(number);
       // Of two sides of a split each may have given the number to a volume of its own.
       const volume = same?.name === name ? same : this.#host.makeVolume(entry, store);
@@ -215,12 +256,66 @@ export class GroupVolumes {
       this.#byNumber.set(number, volume);
     }
     this.#replaying = { on: false, throughSequence: 0 };
+    this.#isOpen = true;
     this.#host.tableChanged();
   }
 
+  /** All of them, or none: undefined if the volumes were closed meanwhile. */
+  async #openStores(
+    entries: readonly VolumeEntry[],
+    isOver: () => boolean,
+  ): Promise<Map<number, VolumeStore> | undefined> {
+    const stores = new Map<number, VolumeStore>();
+    try {
+      for (const { volume, sizeBytes } of entries) {
+        if (isOver()) break;
+        stores.set(volume, await this.#host.openStore(volume, sizeBytes, { isNew: false, isOver }));
+      }
+      if (!isOver()) return stores;
+    } catch (error) {
+      for (const store of stores.values()) await store.close();
+      if (!isOver()) throw error;
+      return undefined;
+    }
+    for (const store of stores.values()) await store.close();
+    return undefined;
+  }
+
+  /**
+   * Closes the files of all volumes, with those that a change of the table is about to open; it and
+   * what waits for it are dropped.
+   */
   async close(): Promise<void> {
+    await this.#closeStores(this.#end());
+  }
+
+  /** What is under way counts no more; gives what has to end before files are opened anew. */
+  #end(): readonly Promise<unknown>[] {
+    this.#generation += 1;
+    this.#isOpen = false;
+    this.#busy = false;
+    for (const { dropped } of this.#waiting.drain()) dropped();
+    return [...this.#underWay];
+  }
+
+  async #closeStores(earlier: readonly Promise<unknown>[]): Promise<void> {
     for (const volume of this.#byNumber.values()) await volume.store.close();
     for (const removed of this.#removed) await removed.store.close();
+    await Promise.allSettled(earlier);
+  }
+
+  #overCheck(): () => boolean {
+    const generation = this.#generation;
+    return () => generation !== this.#generation;
+  }
+
+  #track(task: Promise<void>): Promise<void> {
+    this.#underWay.add(task);
+    const ended = (): void => {
+      this.#underWay.delete(task);
+    };
+    task.then(ended, ended);
+    return task;
   }
 
   /** Removes the files of all volumes: the group is gone. */
@@ -231,20 +326,27 @@ export class GroupVolumes {
   }
 
   #finish(later: Promise<void>, committed: Committed): void {
-    later.then(
+    const isOver = this.#overCheck();
+    this.#track(later).then(
       () => {
+        if (isOver()) {
+          committed.dropped();
+          return;
+        }
         this.#busy = false;
         this.#processed = committed.frame.lastSequence;
         this.#host.tableChanged();
         committed.done();
-        for (;;) {
-          if (this.#busy) return;
+        while (!this.#busy) {
           const next = this.#waiting.shift();
           if (next === undefined) return;
-          this.commit(next.frame, next.givenBack, next.done);
+          this.commit(next.frame, next.givenBack, next.done, next.dropped);
         }
       },
-      (error: unknown) => this.#host.failed(error),
+      (error: unknown) => {
+        if (isOver()) committed.dropped();
+        else this.#host.failed(error);
+      },
     );
   }
 
@@ -280,17 +382,19 @@ export class GroupVolumes {
   }
 
   async #processTable(frame: Frame): Promise<void> {
+    const isOver = this.#overCheck();
     for (const record of frame.records) {
+      if (isOver()) return;
       switch (record.kind) {
         case recordKind.volumeAdd:
-          await this.#add(parseVolumeAdd(record), true);
+          await this.#add(parseVolumeAdd(record), { isNew: true, isOver });
           break;
         case recordKind.volumeResize: {
           const { volume: number, sizeBytes } = parseVolumeResize(record);
           const volume = this.#byNumber.get(number);
           if (volume === undefined || volume.sizeBytes >= sizeBytes) break;
           await volume.store.resize(sizeBytes);
-          volume.setSize(sizeBytes);
+          if (!isOver()) volume.setSize(sizeBytes);
           break;
         }
         case recordKind.volumeRemove: {
@@ -310,12 +414,16 @@ export class GroupVolumes {
     }
   }
 
-  async #add(entry: VolumeEntry, isNew: boolean): Promise<void> {
+  async #add(entry: VolumeEntry, how: OpenHow): Promise<void> {
     this.#highestNumber = Math.max(this.#highestNumber, entry.volume);
     // Replaying a volumeAdd that a checkpoint has seen already, or whose volume is gone again.
     if (this.#byNumber.has(entry.volume)) return;
     if (this.#tombstones.some(({ volume }) => volume === entry.volume)) return;
-    const store = await this.#host.openStore(entry.volume, entry.sizeBytes, isNew);
+    const store = await this.#host.openStore(entry.volume, entry.sizeBytes, how);
+    if (how.isOver()) {
+      await store.close();
+      return;
+    }
     store.setReplaying(this.#replaying.on, this.#replaying.throughSequence);
     this.#byNumber.set(entry.volume, this.#host.makeVolume(entry, store));
   }

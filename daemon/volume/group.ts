@@ -477,11 +477,12 @@ export class Group implements VolumeHost {
       const { frame, parts } = entry;
       this.counters.committed(entry, this.#view.inSyncWithPeer, this.#context.nowMs());
       this.history.committed(frame);
-      const callbacks = this.appender.takeCommitCallbacks(frame.lastSequence);
-      this.volumes.commit(frame, letGo(entry, this.#context.giveBack), () => {
+      const inEffect = (): void => {
         for (const part of parts) this.desk.settle(part, blockError.none);
-        for (const done of callbacks) done();
-      });
+        for (const done of this.appender.takeCommitCallbacks(frame.lastSequence)) done();
+      };
+      const givenBack = letGo(entry, this.#context.giveBack);
+      this.volumes.commit(frame, givenBack, inEffect, () => this.desk.cut(parts));
     }
   }
 

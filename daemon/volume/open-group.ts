@@ -7,6 +7,7 @@ import type { GroupConfig, RecoveredGroup } from '../../replication/core/config.
 import { GroupCore } from '../../replication/core/group-core.ts';
 import type { Register } from '../../replication/register/register.ts';
 import { blockSizeBytes } from '../../wal/checksum.ts';
+import { StoreClosedError } from '../../wal/data-errors.ts';
 import { isOutOfSpace } from '../../wal/disk-error.ts';
 import { emptyHistoryDigest, type Frame, type HistoryPoint, recordKind } from '../../wal/frame.ts';
 import type { RecoveredLogGroup } from '../../wal/group-recovery.ts';
@@ -223,7 +224,7 @@ function groupVolumesHost(
   let failed: (error: unknown) => void = () => undefined;
   const stallText = 'the file system of the data directory is full; writes wait for room';
   const host: GroupVolumesHost = {
-    openStore: (volume, sizeBytes, isNew) => {
+    openStore: (volume, sizeBytes, { isNew, isOver }) => {
       const healing = new HealingEvents(context, stored.name, () => {
         return group?.volumes.byNumber(volume)?.name ?? String(volume);
       });
@@ -256,7 +257,7 @@ function groupVolumesHost(
         onHealing: (report) => healing.take(report),
       };
       // Files that a record asks for wait for room, as writes do; those of a start are there.
-      return isNew ? openWhenRoom(storeOptions) : VolumeStore.open(storeOptions);
+      return isNew ? openWhenRoom(storeOptions, isOver) : VolumeStore.open(storeOptions);
     },
     makeVolume: (entry, store) => {
       return new Volume({
@@ -286,7 +287,10 @@ function groupVolumesHost(
   };
 }
 
-async function openWhenRoom(options: VolumeStoreOptions): Promise<VolumeStore> {
+async function openWhenRoom(
+  options: VolumeStoreOptions,
+  isOver: () => boolean,
+): Promise<VolumeStore> {
   for (let isStalled = false; ; isStalled = true) {
     try {
       const store = await VolumeStore.open(options);
@@ -297,6 +301,7 @@ async function openWhenRoom(options: VolumeStoreOptions): Promise<VolumeStore> {
       if (!isStalled) options.onStall(error);
     }
     await options.delay(fullDiskRetryMs);
+    if (isOver()) throw new StoreClosedError(options.name);
   }
 }
 

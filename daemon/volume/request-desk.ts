@@ -65,6 +65,7 @@ export class RequestDesk {
   readonly #held = new Queue<WaitingRequest>();
   readonly #passedOn = new Map<number, WaitingRequest & { readonly session: number }>();
   #number = 0;
+  #isClosed = false;
   #pause: { readonly session: number; readonly untilMs: number } | undefined;
 
   constructor(host: RequestDeskHost) {
@@ -143,7 +144,8 @@ export class RequestDesk {
   /** Parts whose frames were cut: not acknowledged, perhaps executed nowhere, perhaps they were. */
   cut(parts: readonly WritePart[]): void {
     for (const part of parts) {
-      if (part.origin.boot !== this.#host.boot) this.settle(part, blockError.shutdown);
+      const isOthers = part.origin.boot !== this.#host.boot;
+      if (isOthers || this.#isClosed) this.settle(part, blockError.shutdown);
       else if (this.#takeAnswered(part)) this.#host.memory.give(part.costBytes);
       else this.#unresolved.set(part.origin.number, { part, session: undefined });
     }
@@ -287,6 +289,7 @@ export class RequestDesk {
 
   /** Answers everything that waits with an error: the group ends here. */
   close(error: BlockError): void {
+    this.#isClosed = true;
     for (const part of this.#queued.drain()) this.settle(part, error);
     for (const { part } of this.#unresolved.values()) this.settle(part, error);
     this.#unresolved.clear();

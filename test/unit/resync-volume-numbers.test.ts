@@ -43,7 +43,7 @@ function openStore(t: Test, disk: SimulatedDisk, volume: number, isNew: boolean)
 
 function groupVolumes(t: Test, disk: SimulatedDisk): GroupVolumes {
   const volumes = new GroupVolumes({
-    openStore: (volume, _sizeBytes, isNew) => openStore(t, disk, volume, isNew),
+    openStore: (volume, _sizeBytes, { isNew }) => openStore(t, disk, volume, isNew),
     makeVolume: (entry, store) =>
       new Volume({
         ...entry,
