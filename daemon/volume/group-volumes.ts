@@ -5,7 +5,7 @@
  */
 import type { DirtyMap } from '../../replication/resync/dirty-map.ts';
 import type { FileExtent } from '../../wal/disk.ts';
-import { type Frame, type LogRecord, recordKind } from '../../wal/frame.ts';
+import { type Frame, frameWeightBytes, type LogRecord, recordKind } from '../../wal/frame.ts';
 import type { VolumeStore } from '../../wal/volume-store.ts';
 import { Queue } from './queue.ts';
 import { parseVolumeAdd, parseVolumeRemove, parseVolumeResize } from './record-payloads.ts';
@@ -39,6 +39,8 @@ export interface GroupVolumesHost {
   makeVolume(entry: VolumeEntry, store: VolumeStore): Volume;
   /** The table has changed: exports come and go. */
   tableChanged(): void;
+  /** What waited for a change of the table has gone on, and the backlog may be smaller. */
+  progressed(): void;
   /** Files of removed volumes stay: they are part of an image that can be gone back to (R26). */
   keepsFiles(): boolean;
   /** A volume's files are removed once the checkpoint has passed its removal. */
@@ -61,6 +63,7 @@ export class GroupVolumes {
   readonly #host: GroupVolumesHost;
   readonly #byNumber = new Map<number, Volume>();
   readonly #waiting = new Queue<Committed>();
+  #waitingBytes = 0;
   readonly #removed: Removed[] = [];
   /** Entries of volumes that were removed, ever. */
   readonly #tombstones: VolumeEntry[] = [];
@@ -140,6 +143,7 @@ export class GroupVolumes {
     }
     if (this.#busy) {
       this.#waiting.push({ frame, givenBack, done, dropped });
+      this.#waitingBytes += frameWeightBytes(frame);
       return;
     }
     const later = this.#process(frame, givenBack);
@@ -183,8 +187,9 @@ export class GroupVolumes {
     return this.#busy;
   }
 
+  /** What is committed and not in the data files, as it counts in the limits. */
   get backlogBytes(): number {
-    let bytes = 0;
+    let bytes = this.#waitingBytes;
     for (const volume of this.#byNumber.values()) bytes += volume.store.backlogBytes;
     return bytes;
   }
@@ -294,6 +299,7 @@ export class GroupVolumes {
     this.#generation += 1;
     this.#isOpen = false;
     this.#busy = false;
+    this.#waitingBytes = 0;
     for (const { dropped } of this.#waiting.drain()) dropped();
     return [...this.#underWay];
   }
@@ -337,17 +343,23 @@ export class GroupVolumes {
         this.#processed = committed.frame.lastSequence;
         this.#host.tableChanged();
         committed.done();
-        while (!this.#busy) {
-          const next = this.#waiting.shift();
-          if (next === undefined) return;
-          this.commit(next.frame, next.givenBack, next.done, next.dropped);
-        }
+        this.#commitWaiting();
+        this.#host.progressed();
       },
       (error: unknown) => {
         if (isOver()) committed.dropped();
         else this.#host.failed(error);
       },
     );
+  }
+
+  #commitWaiting(): void {
+    while (!this.#busy) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      this.#waitingBytes -= frameWeightBytes(next.frame);
+      this.commit(next.frame, next.givenBack, next.done, next.dropped);
+    }
   }
 
   #process(frame: Frame, givenBack: boolean): Promise<void> | undefined {

@@ -270,6 +270,7 @@ function groupVolumesHost(
       });
     },
     tableChanged: options.tableChanged,
+    progressed: () => group?.progressed(),
     keepsFiles: () => resync.unfinished?.state === 'staged',
     failed: (error) => {
       context.failed(error);

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { GroupVolumes, type OpenHow } from '../../daemon/volume/group-volumes.ts';
 import { documentRecord } from '../../daemon/volume/record-payloads.ts';
 import { Volume } from '../../daemon/volume/volume.ts';
-import { type Frame, type LogRecord, recordKind } from '../../wal/frame.ts';
+import { type Frame, frameWeightBytes, type LogRecord, recordKind } from '../../wal/frame.ts';
 import { encodeFrame } from '../../wal/frame-format.ts';
 import { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import { VolumeStore } from '../../wal/volume-store.ts';
@@ -46,6 +46,9 @@ class Rig {
       },
       makeVolume: (entry, store) => newVolume(entry, store),
       tableChanged: () => undefined,
+      progressed: () => {
+        this.progress += 1;
+      },
       keepsFiles: () => false,
       failed: (error) => this.failures.push(error),
     });
@@ -263,4 +266,29 @@ t.test('volumes that are closed while they are replaced stay closed', async (t) 
   t.equal(rig.openings.length, 2, 'no more files are opened');
   t.ok(await rig.allClosed());
   t.same(rig.failures, []);
+});
+
+t.test('what waits for a change of the table counts as backlog', async (t) => {
+  const rig = new Rig(t);
+  const { volumes } = rig;
+  await rig.begin([1]);
+  rig.holdsOpenings = true;
+  const frames = [written(12, 1, 7), written(13, 1, 8)];
+  const outcomes = commitAll(volumes, added(11, 2), ...frames);
+  await pollUntil('the new volume is being opened', () => rig.openings.length === 1);
+  t.equal(
+    volumes.backlogBytes,
+    frames.reduce((bytes, frame) => bytes + frameWeightBytes(frame), 0),
+  );
+  rig.openings[0]?.goOn();
+  await pollUntil('all of it has taken effect', () => outcomes.length === 3);
+  t.ok(rig.progress > 0, 'who is slowed down by it is told that it goes on');
+  await volumes.idle();
+  t.equal(volumes.backlogBytes, 0);
+  commitAll(volumes, added(14, 3), written(15, 1, 9));
+  await pollUntil('another one is being opened', () => rig.openings.length === 2);
+  const closed = volumes.close();
+  t.equal(volumes.backlogBytes, 0, 'what is dropped is none');
+  rig.openings[1]?.goOn();
+  await closed;
 });

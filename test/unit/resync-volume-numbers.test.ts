@@ -67,6 +67,7 @@ function groupVolumes(t: Test, disk: SimulatedDisk): GroupVolumes {
         },
       }),
     tableChanged: () => undefined,
+    progressed: () => undefined,
     keepsFiles: () => false,
     failed: (error) => t.fail(String(error)),
   });
