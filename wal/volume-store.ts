@@ -26,7 +26,7 @@ import { BlockChecksumError, StoreClosedError } from './data-errors.ts';
 import { DataReader } from './data-reader.ts';
 import { DataWriter } from './data-writer.ts';
 import type { Disk, DiskFile, FileExtent } from './disk.ts';
-import { DiskError, isOutOfSpace } from './disk-error.ts';
+import { DiskError, isOutOfSpace, removeIfThere } from './disk-error.ts';
 import { type LogRecord, recordKind } from './frame.ts';
 import { PendingRecords, patchExtents } from './pending-records.ts';
 import type { SparseSet } from './sparse-set.ts';
@@ -331,8 +331,8 @@ export class VolumeStore {
   async remove(): Promise<void> {
     await this.close();
     const { disk, directory, name } = this.#options;
-    await disk.remove(path.join(directory, dataName(name)));
-    await disk.remove(path.join(directory, checksumName(name)));
+    await removeIfThere(disk, path.join(directory, dataName(name)));
+    await removeIfThere(disk, path.join(directory, checksumName(name)));
     await disk.syncDirectory(directory);
   }
 

@@ -8,7 +8,7 @@
 import { join } from 'node:path';
 import { blockSizeBytes } from '../../wal/checksum.ts';
 import type { Disk, DiskFile, OpenOptions } from '../../wal/disk.ts';
-import { DiskError } from '../../wal/disk-error.ts';
+import { removeIfThere } from '../../wal/disk-error.ts';
 import { LayeredFile, type Layering } from '../../wal/layered-file.ts';
 import { SparseSet } from '../../wal/sparse-set.ts';
 import type { ExtentKind, StoredChunk } from '../store/site-store.ts';
@@ -236,14 +236,5 @@ export class StageFiles {
     const file = new LayeredFile({ base, stage, staged, layering: this.#layering });
     this.#files.set(path, file);
     return file;
-  }
-}
-
-/** A volume that is removed meanwhile takes its files with it. */
-async function removeIfThere(disk: Disk, path: string): Promise<void> {
-  try {
-    await disk.remove(path);
-  } catch (error) {
-    if (!(error instanceof DiskError && error.code === 'ENOENT')) throw error;
   }
 }

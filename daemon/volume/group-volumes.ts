@@ -57,6 +57,8 @@ interface Committed {
 interface Removed {
   readonly store: VolumeStore;
   readonly sequence: number;
+  /** Its files could not be removed, and that was told. */
+  isTold: boolean;
 }
 
 export class GroupVolumes {
@@ -199,13 +201,32 @@ export class GroupVolumes {
     await Promise.all([...this.#byNumber.values()].map((volume) => volume.store.sync()));
   }
 
-  /** The checkpoint is durable: files of volumes that were removed before it go (R40). */
+  /**
+   * The checkpoint is durable: files of volumes that were removed before it go (R40). Rejects when
+   * some can't be removed, once; later checkpoints try again.
+   */
   async checkpointed(sequence: number): Promise<void> {
-    if (this.#host.keepsFiles()) return;
-    for (const removed of this.#removed.splice(0)) {
-      if (removed.sequence <= sequence) await removed.store.remove();
-      else this.#removed.push(removed);
+    if (this.#host.keepsFiles() || !this.#isOpen) return;
+    await this.#track(this.#removeFiles(sequence));
+  }
+
+  async #removeFiles(sequence: number): Promise<void> {
+    const isOver = this.#overCheck();
+    const all = this.#removed.splice(0);
+    this.#removed.push(...all.filter((removed) => removed.sequence > sequence));
+    const untold: unknown[] = [];
+    for (const removed of all) {
+      if (removed.sequence > sequence) continue;
+      try {
+        await removed.store.remove();
+      } catch (error) {
+        if (isOver()) continue;
+        this.#removed.push(removed);
+        if (!removed.isTold) untold.push(error);
+        removed.isTold = true;
+      }
     }
+    if (untold.length > 0) throw untold[0];
   }
 
   async idle(): Promise<void> {
@@ -415,7 +436,8 @@ export class GroupVolumes {
           if (volume === undefined) break;
           this.#byNumber.delete(number);
           this.#tombstones.push({ volume: number, name: volume.name, sizeBytes: volume.sizeBytes });
-          this.#removed.push({ store: volume.store, sequence: frame.lastSequence });
+          const { store } = volume;
+          this.#removed.push({ store, sequence: frame.lastSequence, isTold: false });
           break;
         }
         case recordKind.epochStart:

@@ -292,3 +292,56 @@ t.test('what waits for a change of the table counts as backlog', async (t) => {
   rig.openings[1]?.goOn();
   await closed;
 });
+
+function removed(sequence: number, volume: number): Frame {
+  return frameOf(sequence, documentRecord(recordKind.volumeRemove, volume, { volume }));
+}
+
+async function filesOf(disk: SimulatedDisk, volume: number): Promise<readonly string[]> {
+  const names = await disk.list('/volumes');
+  return names.filter((name) => name.startsWith(`${groupId}-${volume}.`));
+}
+
+t.test('files that could not be removed go with a later checkpoint', async (t) => {
+  const rig = new Rig(t);
+  const { volumes, disk } = rig;
+  await rig.begin([1, 2, 3]);
+  commitAll(volumes, removed(11, 1), removed(12, 2), removed(13, 3));
+  await pollUntil('they are removed from the table', () => volumes.count === 0);
+  // Of the first volume one file is gone by then, the other is not.
+  disk.inject({ operation: 'remove', code: 'EPERM', nth: 2 });
+  await t.rejects(volumes.checkpointed(12), { code: 'EPERM' });
+  t.equal((await filesOf(disk, 1)).length, 1);
+  t.same(await filesOf(disk, 2), [], 'the others are removed all the same');
+  t.equal((await filesOf(disk, 3)).length, 2, 'but for those that the checkpoint has not passed');
+  await volumes.checkpointed(13);
+  t.same(await disk.list('/volumes'), []);
+});
+
+t.test('files that can’t be removed are told of once', async (t) => {
+  const rig = new Rig(t);
+  const { volumes, disk } = rig;
+  await rig.begin([1]);
+  commitAll(volumes, removed(11, 1));
+  await pollUntil('it is removed from the table', () => volumes.count === 0);
+  disk.inject({ operation: 'remove', code: 'EPERM', times: 2 });
+  await t.rejects(volumes.checkpointed(11), { code: 'EPERM' });
+  await volumes.checkpointed(12);
+  t.equal((await filesOf(disk, 1)).length, 2);
+  await volumes.checkpointed(13);
+  t.same(await filesOf(disk, 1), []);
+});
+
+t.test('volumes are opened anew when what removes files has ended', async (t) => {
+  const rig = new Rig(t);
+  const { volumes } = rig;
+  await rig.begin([1]);
+  commitAll(volumes, removed(11, 1));
+  await pollUntil('it is removed from the table', () => volumes.count === 0);
+  const checkpointed = volumes.checkpointed(11);
+  await volumes.replace(entries(1), 5);
+  t.same(commitAll(volumes, written(6, 1, 9)), ['6 done']);
+  await checkpointed;
+  await volumes.idle();
+  t.equal((await filesOf(rig.disk, 1)).length, 2, 'the files are those of the new volume');
+});
