@@ -9,6 +9,7 @@ import type { LogRecovery } from '../wal/log-types.ts';
 import { CasemateError } from './errors.ts';
 import type { BlockDevice, ExportDirectory } from './nbd/block-device.ts';
 import type { GroupDescription } from './peer-calls.ts';
+import { SiteExports } from './site-exports.ts';
 import { checkRegister, fixedAcceptors, type SiteRegister } from './site-register.ts';
 import type { StoredGroup } from './store/site-store.ts';
 import type { Group } from './volume/group.ts';
@@ -38,10 +39,11 @@ export class SiteGroups implements ExportDirectory {
   readonly #stored = new Map<GroupId, StoredGroup>();
   /** When a group was first seen to be removed. */
   readonly #removedMs = new Map<GroupId, number>();
-  #exports = new Map<string, { group: Group; volume: Volume }>();
+  readonly #exports: SiteExports;
 
   constructor(options: SiteGroupsOptions) {
     this.#options = options;
+    this.#exports = new SiteExports(options.volumeGone);
   }
 
   /** Opens all groups of the store with what the log's recovery found of them. */
@@ -93,18 +95,12 @@ export class SiteGroups implements ExportDirectory {
     }
   }
 
-  // --- ExportDirectory
-
   find(name: string): BlockDevice | undefined {
-    if (name === '' && this.#exports.size !== 1) return undefined;
-    const [only] = this.#exports.values();
-    const found = name === '' ? only : this.#exports.get(name);
-    // It may be gone at any moment, with what its client is told was written.
-    return found === undefined || this.#options.isRemoving(found.group) ? undefined : found.volume;
+    return this.#exports.find(name);
   }
 
   list(): readonly BlockDevice[] {
-    return [...this.#exports.values()].map(({ volume }) => volume);
+    return this.#exports.list();
   }
 
   // --- making and dropping
@@ -264,12 +260,13 @@ export class SiteGroups implements ExportDirectory {
   }
 
   #refreshExports(): void {
-    const before = this.#exports;
-    this.#exports = new Map();
-    for (const found of this.volumes()) this.#exports.set(found.volume.name, found);
-    for (const name of before.keys()) {
-      if (!this.#exports.has(name)) this.#options.volumeGone(name);
-    }
+    const isRemoving = (group: Group): boolean => this.#options.isRemoving(group);
+    this.#exports.refresh(
+      [...this.volumes()].map(({ group, volume }) => ({
+        volume,
+        isGoing: () => isRemoving(group),
+      })),
+    );
   }
 }
 
