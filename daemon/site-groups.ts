@@ -3,10 +3,10 @@
  * the peer has one that this site lacks, dropped when a group is removed (R39). Also the directory
  * in which the NBD server finds its exports.
  */
-import { join } from 'node:path';
 import type { GroupId } from '../wal/frame.ts';
 import type { LogRecovery } from '../wal/log-types.ts';
 import { CasemateError } from './errors.ts';
+import { type EndHow, GroupEndings } from './group-endings.ts';
 import type { BlockDevice, ExportDirectory } from './nbd/block-device.ts';
 import type { GroupDescription } from './peer-calls.ts';
 import { SiteExports } from './site-exports.ts';
@@ -40,10 +40,12 @@ export class SiteGroups implements ExportDirectory {
   /** When a group was first seen to be removed. */
   readonly #removedMs = new Map<GroupId, number>();
   readonly #exports: SiteExports;
+  readonly #endings: GroupEndings;
 
   constructor(options: SiteGroupsOptions) {
     this.#options = options;
     this.#exports = new SiteExports(options.volumeGone);
+    this.#endings = new GroupEndings(options.context);
   }
 
   /** Opens all groups of the store with what the log's recovery found of them. */
@@ -168,31 +170,14 @@ export class SiteGroups implements ExportDirectory {
     return await this.#open(stored, { checkpoint: undefined, recovered: undefined });
   }
 
-  /** Ends a group here. Its files are deleted, or set aside if nobody here asked for it. */
-  async drop(group: Group, how: 'delete-files' | 'set-aside'): Promise<void> {
-    const { context } = this.#options;
+  /** Ends a group here; resolves when that is done, or goes on by itself when there is room. */
+  async drop(group: Group, how: EndHow): Promise<void> {
     if (this.#groups.get(group.groupId) !== group) return;
     this.#groups.delete(group.groupId);
     this.#stored.delete(group.groupId);
     this.#removedMs.delete(group.groupId);
     this.#refreshExports();
-    const names = [...group.volumes.all].map(({ number }) => `${group.groupId}-${number}`);
-    await group.close();
-    context.store.removeGroup(group.groupId);
-    context.log.forget(group.groupId);
-    if (how === 'delete-files') {
-      await group.volumes.removeFiles();
-      return;
-    }
-    const aside = join(context.dataDirectory, 'removed');
-    await context.disk.makeDirectory(aside);
-    const files = await context.disk.list(context.dataDirectory);
-    for (const file of files) {
-      if (!names.some((name) => file.startsWith(`${name}.`))) continue;
-      await context.disk.rename(join(context.dataDirectory, file), join(aside, file));
-    }
-    await context.disk.syncDirectory(aside);
-    await context.disk.syncDirectory(context.dataDirectory);
+    await this.#endings.end(group, how);
   }
 
   /** The peer's list of groups: makes what is missing here, ends what was removed there. */
@@ -200,6 +185,7 @@ export class SiteGroups implements ExportDirectory {
     const { context } = this.#options;
     const had = new Map(context.store.groups().map((stored) => [stored.groupId, stored]));
     for (const description of groups) {
+      if (this.#endings.has(description.groupId)) continue;
       const open = this.#groups.get(description.groupId);
       if (description.removed) {
         if (open === undefined) continue;
@@ -237,6 +223,7 @@ export class SiteGroups implements ExportDirectory {
 
   async closeAll(): Promise<void> {
     for (const group of this.#groups.values()) await group.close();
+    await this.#endings.close();
   }
 
   async #open(

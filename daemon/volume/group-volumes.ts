@@ -345,13 +345,6 @@ export class GroupVolumes {
     return task;
   }
 
-  /** Removes the files of all volumes: the group is gone. */
-  async removeFiles(): Promise<void> {
-    for (const volume of this.#byNumber.values()) await volume.store.remove();
-    for (const removed of this.#removed) await removed.store.remove();
-    this.#byNumber.clear();
-  }
-
   #finish(later: Promise<void>, committed: Committed): void {
     const isOver = this.#overCheck();
     this.#track(later).then(
