@@ -333,19 +333,22 @@ export class GroupResync {
       await this.#reopen(group, { ...row, config: row.config });
     } catch (error) {
       // Half begun it can be neither used nor left: the next start goes on from the store.
-      this.#context.failed(error);
+      if (!group.closed) this.#context.failed(error);
       return;
     }
+    if (group.closed) return;
     const { session } = effect;
     const { from, epochHistory, config = effect.config } = row;
     group.tell({ kind: 'resyncBegun', session, from, epochHistory, config });
     this.#goOn(this.#stage);
   }
 
+  /** Unless the group is closed meanwhile: its files may be somebody else's to remove by then. */
   async #reopen(
     group: ResyncGroup,
     at: Pick<StoredCheckpoint, 'checkpoint' | 'volumes' | 'epochHistory' | 'config'>,
   ): Promise<void> {
+    if (group.closed) return;
     group.counters.restart(at.checkpoint);
     await group.volumes.replace(at.volumes, at.checkpoint.sequence);
     if (group.closed) return;
@@ -366,7 +369,7 @@ export class GroupResync {
 
   async #abandon(group: ResyncGroup): Promise<void> {
     const stage = this.#stage;
-    if (stage === undefined || this.#isComplete) return;
+    if (stage === undefined || this.#isComplete || group.closed) return;
     if (stage.row.state === 'in-place') {
       throw new CasemateError(
         'ERR_INCONSISTENT',

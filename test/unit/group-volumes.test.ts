@@ -5,14 +5,13 @@
 import t, { type Test } from 'tap';
 import { GroupVolumes, type OpenHow } from '../../daemon/volume/group-volumes.ts';
 import { documentRecord } from '../../daemon/volume/record-payloads.ts';
-import { Volume } from '../../daemon/volume/volume.ts';
 import { type Frame, frameWeightBytes, type LogRecord, recordKind } from '../../wal/frame.ts';
 import { encodeFrame } from '../../wal/frame-format.ts';
-import { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import { VolumeStore } from '../../wal/volume-store.ts';
 import { SeededRandom } from '../simulation/seeded-random.ts';
 import { SimulatedDisk } from '../simulation/simulated-disk.ts';
 import { writeRecord } from '../simulation/volume-model.ts';
+import { idleVolume } from '../support/idle-volume.ts';
 import { pollUntil } from '../support/poll.ts';
 
 const block = 4096;
@@ -44,7 +43,7 @@ class Rig {
         if (this.holdsOpenings) await this.#held(volume, how);
         return await this.#open(volume, size, how);
       },
-      makeVolume: (entry, store) => newVolume(entry, store),
+      makeVolume: idleVolume,
       tableChanged: () => undefined,
       progressed: () => {
         this.progress += 1;
@@ -101,33 +100,6 @@ class Rig {
     this.stores.push(store);
     return store;
   }
-}
-
-function newVolume(
-  entry: { readonly volume: number; readonly name: string; readonly sizeBytes: number },
-  store: VolumeStore,
-): Volume {
-  return new Volume({
-    ...entry,
-    number: entry.volume,
-    store,
-    host: {
-      groupName: 'g',
-      mayRead: () => true,
-      submit: () => undefined,
-      congested: false,
-      whenRoom: () => undefined,
-      nowMs: () => 0,
-    },
-    counters: {
-      operations: { read: 0, write: 0, writeZeroes: 0, trim: 0, flush: 0 },
-      readBytes: 0,
-      writtenBytes: 0,
-      errors: 0,
-      readLatency: new LatencyHistogram(),
-      writeLatency: new LatencyHistogram(),
-    },
-  });
 }
 
 function entries(...volumes: readonly number[]) {

@@ -5,14 +5,13 @@
 import t, { type Test } from 'tap';
 import { GroupVolumes } from '../../daemon/volume/group-volumes.ts';
 import { documentRecord } from '../../daemon/volume/record-payloads.ts';
-import { Volume } from '../../daemon/volume/volume.ts';
 import { recordKind } from '../../wal/frame.ts';
 import { encodeFrame } from '../../wal/frame-format.ts';
-import { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import { VolumeStore } from '../../wal/volume-store.ts';
 import { SeededRandom } from '../simulation/seeded-random.ts';
 import { SimulatedDisk } from '../simulation/simulated-disk.ts';
 import { writeRecord } from '../simulation/volume-model.ts';
+import { idleVolume } from '../support/idle-volume.ts';
 
 const block = 4096;
 const sizeBytes = 8 * block;
@@ -44,28 +43,7 @@ function openStore(t: Test, disk: SimulatedDisk, volume: number, isNew: boolean)
 function groupVolumes(t: Test, disk: SimulatedDisk): GroupVolumes {
   const volumes = new GroupVolumes({
     openStore: (volume, _sizeBytes, { isNew }) => openStore(t, disk, volume, isNew),
-    makeVolume: (entry, store) =>
-      new Volume({
-        ...entry,
-        number: entry.volume,
-        store,
-        host: {
-          groupName: 'g',
-          mayRead: () => true,
-          submit: () => undefined,
-          congested: false,
-          whenRoom: () => undefined,
-          nowMs: () => 0,
-        },
-        counters: {
-          operations: { read: 0, write: 0, writeZeroes: 0, trim: 0, flush: 0 },
-          readBytes: 0,
-          writtenBytes: 0,
-          errors: 0,
-          readLatency: new LatencyHistogram(),
-          writeLatency: new LatencyHistogram(),
-        },
-      }),
+    makeVolume: idleVolume,
     tableChanged: () => undefined,
     progressed: () => undefined,
     keepsFiles: () => false,
