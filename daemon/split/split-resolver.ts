@@ -54,6 +54,11 @@ export class SplitResolver {
   readonly #host: SplitResolverHost;
   /** Groups whose side here is being given up by this life. */
   readonly #running = new Set<GroupId>();
+  /**
+   * Those that are about to be: it is being looked whether that may be. The other site is told so
+   * before it is asked the same, or both sides could be given up at once.
+   */
+  readonly #claims = new Map<GroupId, Promise<void>>();
   /** Groups that are being promoted for the other site. */
   readonly #winning = new Set<GroupId>();
   /** What status shows, and when it is to be looked at again. */
@@ -79,7 +84,7 @@ export class SplitResolver {
   async side(groupId: GroupId): Promise<PeerCallResult<'splitSide'>> {
     const group = this.#group(groupId);
     const split = isSplit(group);
-    const { resolving } = group.view;
+    const resolving = group.view.resolving || this.#claims.has(groupId);
     // What can't be shown does not keep it from being ended.
     const side = split || resolving ? await this.#sideOf(group).catch(() => undefined) : undefined;
     return { split, resolving, ...(side === undefined ? {} : { side }) };
@@ -162,13 +167,7 @@ export class SplitResolver {
     const there = await this.#host.site.call('splitSide', { groupId: group.groupId });
     const begun = dropsOwn ? group.view.resolving : there.resolving;
     const against = dropsOwn ? there.resolving : group.view.resolving;
-    if (against) {
-      throw new CasemateError(
-        'ERR_RESOLVING',
-        `the other side of "${group.groupName}" is being given up already`,
-        { hint: '`casemate status` shows how far that is.', status: 409 },
-      );
-    }
+    if (against) throw otherIsGivenUp(group);
     if (begun || there.split || isSplit(group)) return;
     throw new CasemateError('ERR_NOT_SPLIT', `"${group.groupName}" is not split`, {
       hint: '`casemate why` says how it stands.',
@@ -180,13 +179,26 @@ export class SplitResolver {
   async giveUpHere(groupId: GroupId, volume: string): Promise<PeerCallResult<'resolveHere'>> {
     const { store, dataDirectory, ports } = this.#host;
     const group = this.#group(groupId);
-    if (!group.view.resolving) await this.#remember(group);
+    await this.#remembered(group);
     this.#start(group);
     const { startedAtMs } = store.resolve(groupId) ?? { startedAtMs: ports.wallMs() };
     const isKept = (): boolean => store.resolve(groupId)?.keptAside !== false;
     for (let waitedMs = 0; waitedMs < asideMsMax && !isKept(); waitedMs += 100)
       await this.#delay(100);
     return { directory: asideDirectory(dataDirectory, volume, startedAtMs), done: isKept() };
+  }
+
+  /** Whoever asks for it at the same time waits for the same. */
+  async #remembered(group: Group): Promise<void> {
+    const { groupId } = group;
+    if (group.view.resolving) return;
+    const claim = this.#claims.get(groupId) ?? this.#remember(group);
+    this.#claims.set(groupId, claim);
+    try {
+      await claim;
+    } finally {
+      if (this.#claims.get(groupId) === claim) this.#claims.delete(groupId);
+    }
   }
 
   async #remember(group: Group): Promise<void> {
@@ -202,6 +214,8 @@ export class SplitResolver {
         { hint: `Make room on the file system of ${dataDirectory}, then try again.`, status: 507 },
       );
     }
+    const { resolving } = await site.call('splitSide', { groupId: group.groupId });
+    if (resolving) throw otherIsGivenUp(group);
     const { view } = group;
     const known = Math.max(view.config?.epoch ?? 0, site.acceptedEpoch(group));
     store.beginResolve(group.groupId, {
@@ -322,6 +336,17 @@ export class SplitResolver {
       status: 404,
     });
   }
+}
+
+function otherIsGivenUp({ groupName }: Group): CasemateError {
+  return new CasemateError(
+    'ERR_RESOLVING',
+    `the other side of "${groupName}" is being given up already`,
+    {
+      hint: '`casemate status` shows how far that is; if nothing is, try again at one site only.',
+      status: 409,
+    },
+  );
 }
 
 /** The two sites have met and have not told each other yet whether they fit. */
