@@ -38,6 +38,8 @@ export interface KeepAsideOptions {
   readonly group: Group;
   /** When this side was given up: part of the names. */
   readonly atMs: number;
+  /** Nothing of it is wanted any more: what is copied is left as it is. */
+  isOver(): boolean;
 }
 
 /** Where the changes of a volume are kept that was given up at that time. */
@@ -89,7 +91,7 @@ async function keepVolume(options: KeepAsideOptions, aside: Aside): Promise<void
     // A part of it may be there from before a crash.
     await file.resize(0);
     await file.resize(volume.sizeBytes);
-    unreadable = await copyExtents(file, volume, extents);
+    unreadable = await copyExtents(file, aside, options.isOver);
     await file.sync('sync-data');
   } finally {
     await file.close();
@@ -106,8 +108,8 @@ async function keepVolume(options: KeepAsideOptions, aside: Aside): Promise<void
 /** Copies what is there; gives the ranges that can't be read. Holes stay holes. */
 async function copyExtents(
   file: DiskFile,
-  { store, sizeBytes }: Volume,
-  extents: SparseSet,
+  { volume: { store, sizeBytes }, extents }: Aside,
+  isOver: () => boolean,
 ): Promise<ByteRange[]> {
   const unreadable: ByteRange[] = [];
   for (const { first, end } of extents.runs()) {
@@ -115,6 +117,7 @@ async function copyExtents(
       const offsetBytes = extent * extentSizeBytes;
       const lengthBytes = Math.min(extentSizeBytes, sizeBytes - offsetBytes);
       if (lengthBytes <= 0) continue;
+      if (isOver()) throw new Error('what it held is not to be kept aside any more');
       const allocation = await store.extents(offsetBytes, lengthBytes);
       if (allocation.every(({ allocated }) => !allocated)) continue;
       const content = Buffer.alloc(lengthBytes);

@@ -19,7 +19,7 @@ import type { PeerCallResult } from '../peer-calls.ts';
 import type { SiteGroups } from '../site-groups.ts';
 import { delayOn, type SitePorts } from '../site-ports.ts';
 import type { ResolvedSplit, SplitSide, SplitStatus } from '../site-status.ts';
-import type { SiteStore, StoredResolve } from '../store/site-store.ts';
+import { isSameResolve, type SiteStore, type StoredResolve } from '../store/site-store.ts';
 import type { Group } from '../volume/group.ts';
 import { splitSide } from './changed-extents.ts';
 import { isSplit } from './is-split.ts';
@@ -241,9 +241,15 @@ export class SplitResolver {
 
   async #run(group: Group): Promise<void> {
     const { store } = this.#host;
-    const isOver = (): boolean => this.#host.isOver() || group.closed || !group.view.resolving;
     const row = store.resolve(group.groupId);
     if (row === undefined) throw new Error('a side that is given up is in the store');
+    // A promotion by force ends it, even if this side is given up anew after that.
+    const isOver = (): boolean =>
+      this.#host.isOver() ||
+      group.closed ||
+      !group.view.resolving ||
+      !isSameResolve(store.resolve(group.groupId), row);
+    const { completed } = group.resync;
     if (!row.keptAside) await this.#keepAside(group, row, isOver);
     if (isOver()) return;
     group.tell({ kind: 'resolving', keptAside: true });
@@ -251,7 +257,7 @@ export class SplitResolver {
       if (group.view.joinedSession === undefined) await this.#needWinner(group, row.epoch);
       await this.#delay(retryMs);
     }
-    if (!group.closed && !this.#host.isOver()) {
+    if (!group.closed && !this.#host.isOver() && group.resync.completed > completed) {
       const text = 'this side is a copy of the other one now';
       this.#host.site.event('info', 'resolve-done', group.groupName, text);
     }
@@ -260,18 +266,21 @@ export class SplitResolver {
   async #keepAside(group: Group, row: StoredResolve, isOver: () => boolean): Promise<void> {
     const { ports, dataDirectory, site, store } = this.#host;
     const { disk } = ports;
-    const { startedAtMs } = row;
+    const { startedAtMs: atMs } = row;
     const isQuiet = (): boolean => group.view.durable >= group.view.end.sequence;
     await group.waitFor(() => isOver() || isQuiet());
+    // Told after a promotion by force it would give this side up once more.
+    if (isOver()) return;
     group.tell({ kind: 'resolving', keptAside: false });
     await group.waitFor(() => isOver() || group.volumes.committedThrough >= group.view.commit);
     while (!isOver()) {
       try {
         await group.volumes.idle();
-        await keepAside({ disk, dataDirectory, site: site.siteName, group, atMs: startedAtMs });
+        await keepAside({ disk, dataDirectory, site: site.siteName, group, atMs, isOver });
+        if (isOver()) return;
         store.resolveKeptAside(group.groupId, row);
         const text = [...group.volumes.all]
-          .map(({ name }) => asideDirectory(dataDirectory, name, startedAtMs))
+          .map(({ name }) => asideDirectory(dataDirectory, name, atMs))
           .join(', ');
         this.#host.site.event(
           'info',
@@ -281,6 +290,7 @@ export class SplitResolver {
         );
         return;
       } catch (error) {
+        if (isOver()) return;
         this.#failed(group, 'resolve-interrupted', error);
         await this.#delay(retryMs * 5);
       }

@@ -24,6 +24,11 @@ const resolveSchema = Type.Object({
 
 export type StoredResolve = Readonly<Static<typeof resolveSchema>>;
 
+/** Given up once and only once: not before a promotion by force, and again after it. */
+export function isSameResolve(one: StoredResolve | undefined, other: StoredResolve): boolean {
+  return one?.startedAtMs === other.startedAtMs && one.epoch === other.epoch;
+}
+
 const rowSchema = Type.Object({ document: Type.String() });
 
 export class ResolveTable {

@@ -33,7 +33,12 @@ import {
   type StoredGroup,
 } from './group-table.ts';
 import { IdentityTable, identityTableSql, type StoreIdentity } from './identity-table.ts';
-import { ResolveTable, resolveTableSql, type StoredResolve } from './resolve-table.ts';
+import {
+  isSameResolve,
+  ResolveTable,
+  resolveTableSql,
+  type StoredResolve,
+} from './resolve-table.ts';
 import { StageTable, type StoredStage, stageTableSql } from './stage-table.ts';
 import { WitnessTable, witnessTableSql } from './witness-table.ts';
 
@@ -42,7 +47,7 @@ export type { NewEvent } from './event-log.ts';
 export type { ExtentKind, StoredChunk } from './extent-table.ts';
 export type { ForcedPromotion, NewGroup, StoredGroup } from './group-table.ts';
 export type { StoreIdentity } from './identity-table.ts';
-export type { StoredResolve } from './resolve-table.ts';
+export { isSameResolve, type StoredResolve } from './resolve-table.ts';
 export type { StoredStage } from './stage-table.ts';
 
 const format: DatabaseFormat = {
@@ -243,8 +248,9 @@ export class SiteStore {
     this.#beginResolve(groupId, resolve);
   }
 
-  /** What this side had changed is kept aside, durably. */
+  /** What this side had changed is kept aside, durably; of no use if it is not given up any more. */
   resolveKeptAside(groupId: GroupId, resolve: StoredResolve): void {
+    if (!isSameResolve(this.#resolves.load(groupId), resolve)) return;
     this.#resolves.save(groupId, { ...resolve, keptAside: true });
   }
 

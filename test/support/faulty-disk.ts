@@ -11,6 +11,10 @@ export class FaultyDisk implements Disk {
   #failing: { readonly purpose: DiskPurpose; readonly code: string } | undefined;
   #stalled: { readonly purpose: DiskPurpose; readonly over: Promise<void> } | undefined;
   #release: () => void = () => undefined;
+  /** Calls that wait for `release`. */
+  waiting = 0;
+  /** Directories as they were synced, oldest first. */
+  readonly syncedDirectories: string[] = [];
 
   /** Every write, sync and resize for this purpose fails from now on, with this errno name. */
   fail(purpose: DiskPurpose, code: string): void {
@@ -37,7 +41,11 @@ export class FaultyDisk implements Disk {
 
   /** Called before each of these; throws or waits if that is the fault. */
   async pass(path: string, purpose: DiskPurpose): Promise<void> {
-    if (this.#stalled?.purpose === purpose) await this.#stalled.over;
+    if (this.#stalled?.purpose === purpose) {
+      this.waiting += 1;
+      await this.#stalled.over;
+      this.waiting -= 1;
+    }
     if (this.#failing?.purpose !== purpose) return;
     throw new DiskError(this.#failing.code, path, purpose);
   }
@@ -62,8 +70,9 @@ export class FaultyDisk implements Disk {
     return this.#disk.rename(from, to);
   }
 
-  syncDirectory(path: string): Promise<void> {
-    return this.#disk.syncDirectory(path);
+  async syncDirectory(path: string): Promise<void> {
+    await this.#disk.syncDirectory(path);
+    this.syncedDirectories.push(path);
   }
 }
 
