@@ -6,15 +6,22 @@
 import type { HistoryPoint } from '../wal/frame.ts';
 import type { Log } from '../wal/log.ts';
 import type { HeldExtents } from './resync/group-resync.ts';
-import { groupSave } from './resync/group-save.ts';
+import { groupSave, type SavedGroup } from './resync/group-save.ts';
 import { isStoreFull } from './store/errors.ts';
 import type { SiteStore } from './store/site-store.ts';
 import type { Group } from './volume/group.ts';
 
+/** A group as its checkpoints see it. */
+export type CheckpointedGroup = SavedGroup &
+  Pick<Group, 'appliedPoint' | 'checkpointed' | 'closed' | 'counters'> & {
+    readonly resync: Pick<Group['resync'], 'takeHeld' | 'wantsSave'>;
+    readonly volumes: Pick<Group['volumes'], 'sync'>;
+  };
+
 export interface CheckpointerOptions {
-  readonly groups: () => Iterable<Group>;
-  readonly store: SiteStore;
-  readonly log: Log;
+  readonly groups: () => Iterable<CheckpointedGroup>;
+  readonly store: Pick<SiteStore, 'saveCheckpoint'>;
+  readonly log: Pick<Log, 'bytesSinceCheckpointHint'>;
   readonly intervalMs: number;
   /** Log bytes after which a checkpoint is made before its time. */
   readonly logBytes: number;
@@ -83,7 +90,11 @@ export class Checkpointer {
   async #make(): Promise<void> {
     const { store, nowMs, wallMs } = this.#options;
     const started = nowMs();
-    const moved: { group: Group; point: HistoryPoint; held: HeldExtents | undefined }[] = [];
+    const moved: {
+      group: CheckpointedGroup;
+      point: HistoryPoint;
+      held: HeldExtents | undefined;
+    }[] = [];
     for (const group of this.#options.groups()) {
       const point = group.appliedPoint;
       if (point === undefined) continue;
@@ -105,19 +116,21 @@ export class Checkpointer {
       kept.flatMap(({ save }) => save.checkpoint ?? []),
       kept.flatMap(({ save }) => save.stage ?? []),
     );
+    // Nothing may come between, or what a group keeps meanwhile is taken for older than this.
     for (const { group, point, save } of kept) {
       save.kept();
       group.counters.checkpoint = point;
       group.counters.checkpointAtMs = wallMs();
       group.counters.checkpointDurationMs = nowMs() - started;
       group.checkpointed(point);
-      await save.resync?.kept();
+      save.resync?.kept();
     }
+    for (const { save } of kept) await save.resync?.release();
   }
 }
 
 /** A group that is removed meanwhile has closed its files, which is no failure of theirs. */
-async function syncUnlessClosed(group: Group): Promise<void> {
+async function syncUnlessClosed(group: CheckpointedGroup): Promise<void> {
   try {
     await group.volumes.sync();
   } catch (error) {

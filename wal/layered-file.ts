@@ -46,6 +46,8 @@ export class LayeredFile implements DiskFile {
   /** Blocks that are in the stage. */
   readonly staged: SparseSet;
   #synced: SetChanges = { chunks: [], versions: new Map() };
+  /** Chunks that have left the stage, whose room it has not given up yet. */
+  readonly #left = new Set<number>();
   /** Writes, and moves from the stage to the file, that are under way. */
   readonly #busy = new Set<Busy>();
   #closing = false;
@@ -161,19 +163,24 @@ export class LayeredFile implements DiskFile {
     return this.#synced;
   }
 
-  /** These changes are kept: the stage gives up the room of what has left it. */
-  async kept(changes: SetChanges): Promise<void> {
+  /** These changes are kept: what has left the stage with them is to be found in the file. */
+  kept(changes: SetChanges): void {
     this.staged.kept(changes);
     if (this.#synced === changes) this.#synced = { chunks: [], versions: new Map() };
     if (!this.#layering.merging) return;
+    for (const { chunk, bits } of changes.chunks) if (bits === undefined) this.#left.add(chunk);
+  }
+
+  /** The stage gives up the room of what has left it, as is kept. */
+  async release(): Promise<void> {
     const chunkBytes = chunkNumbers * blockSizeBytes;
-    for (const { chunk, bits } of changes.chunks) {
+    for (const chunk of [...this.#left]) {
       if (this.#closing) return;
-      if (bits !== undefined) continue;
       const first = chunk * chunkNumbers;
       await this.#exclusively([{ first, end: first + chunkNumbers }], () =>
         this.#stage.punchHole(chunk * chunkBytes, chunkBytes),
       );
+      this.#left.delete(chunk);
     }
   }
 

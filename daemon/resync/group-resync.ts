@@ -50,7 +50,10 @@ export interface ResyncSave {
   /** The group's own checkpoint stays: it is the old image. */
   readonly checkpointStays: boolean;
   readonly save: StageSave;
-  kept(): Promise<void>;
+  /** The store has it; to be called at once. */
+  kept(): void;
+  /** Gives room up that is not needed any more; what finds no room for that is tried again. */
+  release(): Promise<void>;
 }
 
 export class GroupResync {
@@ -205,6 +208,7 @@ export class GroupResync {
         checkpointStays: false,
         save: { groupId: this.#groupId, stage: row, chunks: layers.chunks, completes: false },
         kept: () => layers.kept(),
+        release: () => stage.files.release(),
       };
     }
     const isReached = held.all && copy.checkpoint.sequence >= held.reach;
@@ -223,12 +227,13 @@ export class GroupResync {
     return {
       checkpointStays: !completes,
       save: { groupId: this.#groupId, stage: next, chunks, completes },
-      kept: async () => {
+      kept: () => {
         stage.row = next;
         held.kept();
         if (completes) this.#complete(stage, wanted);
-        await layers.kept();
+        layers.kept();
       },
+      release: () => stage.files.release(),
     };
   }
 
@@ -240,8 +245,8 @@ export class GroupResync {
       save: { groupId: this.#groupId, stage: undefined, chunks: [], completes: false },
       kept: () => {
         this.#droppedAt = undefined;
-        return Promise.resolve();
       },
+      release: () => Promise.resolve(),
     };
   }
 

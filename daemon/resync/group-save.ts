@@ -8,6 +8,15 @@ import type { StageSave, StoredCheckpoint } from '../store/site-store.ts';
 import type { Group } from '../volume/group.ts';
 import type { HeldExtents, ResyncSave } from './group-resync.ts';
 
+/** What of a group a checkpoint keeps. */
+export type SavedGroup = Pick<Group, 'groupId'> & {
+  readonly history: Pick<Group['history'], 'at'>;
+  readonly volumes: Pick<Group['volumes'], 'table'>;
+  readonly resync: Pick<Group['resync'], 'save'>;
+  readonly changes: Pick<Group['changes'], 'take'>;
+  readonly view: Pick<Group['view'], 'commit'>;
+};
+
 export interface GroupSave {
   readonly checkpoint: StoredCheckpoint | undefined;
   readonly stage: StageSave | undefined;
@@ -18,7 +27,7 @@ export interface GroupSave {
 
 /** Everything up to `point` is synced in the group's files, and so is what is `held`. */
 export function groupSave(
-  group: Group,
+  group: SavedGroup,
   point: HistoryPoint,
   held: HeldExtents | undefined,
 ): GroupSave {

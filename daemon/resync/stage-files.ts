@@ -48,7 +48,8 @@ interface StagedSet {
 /** Where blocks are, as of the last sync, to be kept with a checkpoint. */
 export interface TakenLayers {
   readonly chunks: readonly StoredChunk[];
-  kept(): Promise<void>;
+  /** The store has them. */
+  kept(): void;
 }
 
 export class StageFiles {
@@ -129,7 +130,7 @@ export class StageFiles {
   }
 
   take(): TakenLayers {
-    const kept: (() => Promise<void> | void)[] = [];
+    const kept: (() => void)[] = [];
     const chunks: StoredChunk[] = [];
     for (const { volume, kind, blocks } of this.#sets.values()) {
       const file = this.#fileOf(volume, kind);
@@ -141,10 +142,15 @@ export class StageFiles {
     }
     return {
       chunks,
-      kept: async () => {
-        for (const keep of kept) await keep();
+      kept: () => {
+        for (const keep of kept) keep();
       },
     };
+  }
+
+  /** Gives up the room of what has left the stage, and is kept as such. */
+  async release(): Promise<void> {
+    for (const file of [...this.#files.values()]) await file.release();
   }
 
   /** Removes the stage's files: nothing is in them any more, or nothing that counts. */

@@ -108,7 +108,8 @@ t.test('a disk that is full while a stage is merged is waited for', async (t) =>
       exclusively: (task) => task(),
       checkpoint: async () => {
         await file.sync('sync-data');
-        await stage.files.take().kept();
+        stage.files.take().kept();
+        await stage.files.release();
       },
     },
     volumes: { table: () => [...row.volumes] },
