@@ -151,7 +151,8 @@ export class LayeredFile implements DiskFile {
   /** Waits for what is being moved; nothing is moved after it. */
   async close(): Promise<void> {
     this.#closing = true;
-    await Promise.all([...this.#busy].map(({ done }) => done));
+    // What waited for the same has begun by then.
+    while (this.#busy.size > 0) await Promise.all([...this.#busy].map(({ done }) => done));
     await this.#base.close();
     await this.#stage.close();
   }
@@ -171,15 +172,23 @@ export class LayeredFile implements DiskFile {
     for (const { chunk, bits } of changes.chunks) if (bits === undefined) this.#left.add(chunk);
   }
 
-  /** The stage gives up the room of what has left it, as is kept. */
+  /**
+   * The stage gives up the room of what has left it, as is kept. Not where that takes room itself,
+   * and there is none: it is tried again the next time.
+   */
   async release(): Promise<void> {
     const chunkBytes = chunkNumbers * blockSizeBytes;
     for (const chunk of [...this.#left]) {
       if (this.#closing) return;
       const first = chunk * chunkNumbers;
-      await this.#exclusively([{ first, end: first + chunkNumbers }], () =>
-        this.#stage.punchHole(chunk * chunkBytes, chunkBytes),
-      );
+      try {
+        await this.#exclusively([{ first, end: first + chunkNumbers }], () =>
+          this.#stage.punchHole(chunk * chunkBytes, chunkBytes),
+        );
+      } catch (error) {
+        if (!isOutOfSpace(error)) throw error;
+        return;
+      }
       this.#left.delete(chunk);
     }
   }

@@ -4,6 +4,7 @@
  */
 import t from 'tap';
 import type { DiskFile } from '../../wal/disk.ts';
+import { DiskError } from '../../wal/disk-error.ts';
 import { LayeredFile } from '../../wal/layered-file.ts';
 import { SparseSet } from '../../wal/sparse-set.ts';
 import { SeededRandom } from '../simulation/seeded-random.ts';
@@ -146,4 +147,53 @@ t.test('where blocks are is kept as of the last sync, in pieces', async (t) => {
     (await stage.extents(0, sizeBytes)).some(({ allocated }) => allocated),
     'room again',
   );
+});
+
+t.test(
+  'a file that is closed waits for what gives up room, and nothing begins after it',
+  async (t) => {
+    const { file, stage, layering } = await open(newDisk(new SeededRandom(7)), false);
+    await file.write([Buffer.alloc(block, 3)], 0, 'apply-data');
+    await file.write([Buffer.alloc(block, 3)], 300 * block, 'apply-data');
+    layering.merging = true;
+    await file.mergeSome();
+    await file.mergeSome();
+    await file.sync('sync-data');
+    const changes = file.syncedChanges();
+    file.kept(changes);
+    let punching = 0;
+    let closedWhilePunching = false;
+    const { punchHole, close } = stage;
+    stage.punchHole = async (...range) => {
+      punching += 1;
+      await punchHole.apply(stage, range);
+      punching -= 1;
+    };
+    stage.close = async () => {
+      closedWhilePunching ||= punching > 0;
+      await close.apply(stage);
+    };
+    const writing = file.write([Buffer.alloc(block, 4)], 0, 'apply-data');
+    const releasing = file.release();
+    await Promise.all([file.close(), writing, releasing]);
+    t.notOk(closedWhilePunching);
+  },
+);
+
+t.test('a hole in the stage that finds no room is made later', async (t) => {
+  const { file, stage, layering } = await open(newDisk(new SeededRandom(8)), false);
+  await file.write([Buffer.alloc(block, 3)], 0, 'apply-data');
+  layering.merging = true;
+  await file.mergeSome();
+  await file.sync('sync-data');
+  const { punchHole } = stage;
+  stage.punchHole = () => Promise.reject(new DiskError('ENOSPC', stage.path, 'apply-data'));
+  file.kept(file.syncedChanges());
+  await file.release();
+  const isAllocated = async (): Promise<boolean> =>
+    (await stage.extents(0, sizeBytes)).some(({ allocated }) => allocated);
+  t.ok(await isAllocated());
+  stage.punchHole = punchHole.bind(stage);
+  await file.release();
+  t.notOk(await isAllocated());
 });
