@@ -18,6 +18,7 @@ import { FileSizes } from './file-size.ts';
 import { repairLog } from './log-repair.ts';
 import { LogRoom } from './log-room.ts';
 import type { Logger } from './logger.ts';
+import { noteLostLog } from './lost-log.ts';
 import { withinOperation } from './operation-limit.ts';
 import { Operations } from './operations.ts';
 import { PeerConversation } from './peer-conversation.ts';
@@ -227,6 +228,7 @@ export class Site implements SiteControl, SiteParts {
       sizeBytesMax: config.log.sizeBytes,
       commitBytesMax: config.log.commitBytesMax,
       marks: store.logMarks(),
+      missing: () => noteLostLog({ store, logger, atMs: ports.wallMs() }),
       nowMs: () => clock.nowMs(),
       later: ports.later,
     };

@@ -43,6 +43,8 @@ export interface LogOptions extends OpenLogOptions {
   /** A group commit gathers about so much. */
   readonly commitBytesMax: number;
   readonly marks: ReadonlyMap<GroupId, LogMarks>;
+  /** There is no log. Called before one is made, which can't be told from it in later lives. */
+  readonly missing?: () => void;
   /** A clock that only goes forward, for latencies. */
   readonly nowMs: () => number;
   /** Runs it after what has arrived in this turn of the event loop; setImmediate if absent. */
@@ -80,6 +82,7 @@ export class Log {
     const startedMs = options.nowMs();
     checkSizes(options);
     const existing = await inspectDirectory(options);
+    if (existing.kind === 'new') options.missing?.();
     const segmentSizeBytes =
       existing.kind === 'existing' ? existing.segmentSizeBytes : options.segmentSizeBytes;
     let log: Log | undefined;

@@ -70,7 +70,11 @@ export async function inspectDirectory(options: OpenLogOptions): Promise<LogDire
     throw new LogError(
       'ERR_LOG_SUPERBLOCK',
       `${directory} holds segments of a log, but no superblock`,
-      { hint: 'put the superblock back, or move the directory away to start with a blank log' },
+      {
+        hint:
+          'put the superblock back, or move the directory away: a blank log is made then, and the ' +
+          'copies of this site count as damaged until they are anew from the peer, or forced',
+      },
     );
   }
   for (const name of rest) {
@@ -97,7 +101,10 @@ export async function createLog(
   } catch (cause) {
     throw new LogError('ERR_LOG_CREATE', `the log could not be made: ${wordsOf(cause)}`, { cause });
   }
-  return { groups: recoveriesOf(options.marks), scan: undefined, life, endLsn };
+  const groups = recoveriesOf(options.marks);
+  // There was one if there are marks, and nothing tells what it held beyond them (R24).
+  for (const group of groups.values()) group.onLostForGood('the log was gone, and was made anew');
+  return { groups, scan: undefined, life, endLsn };
 }
 
 /** Recovers the log. Throws LogError; nothing of the log's content is changed then. */

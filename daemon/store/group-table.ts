@@ -120,6 +120,7 @@ export class GroupTable {
       setFlags: database.prepare(
         `UPDATE consistency_group SET inconsistent = ?, split = ?, damaged = ? WHERE group_id = ?`,
       ),
+      logLost: database.prepare('UPDATE consistency_group SET damaged = 1 WHERE removed = 0'),
       setInconsistent: database.prepare(
         'UPDATE consistency_group SET inconsistent = 1 WHERE group_id = ?',
       ),
@@ -169,6 +170,11 @@ export class GroupTable {
     const { inconsistent, split, damaged } = flags;
     const values = [inconsistent, split, damaged].map(Number);
     this.#changed(this.#statements.setFlags.run(...values, groupId), groupId);
+  }
+
+  /** Every group may lack records that only the log had. Gives how many there are. */
+  logLost(): number {
+    return this.#statements.logLost.run().changes;
   }
 
   /** The side here is given up (R36): that it was split is settled. */

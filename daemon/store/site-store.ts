@@ -234,6 +234,14 @@ export class SiteStore {
     this.#setFlags(groupId, flags);
   }
 
+  /**
+   * There is no log any more, and what it held beyond the checkpoints is missing (R24): all groups
+   * are damaged, until the peer or a promotion by force mends that. Gives how many there are.
+   */
+  logLost(): number {
+    return this.#groups.logLost();
+  }
+
   // --- the side of a split that was given up (R36)
 
   resolve(groupId: GroupId): StoredResolve | undefined {
@@ -248,7 +256,7 @@ export class SiteStore {
     this.#beginResolve(groupId, resolve);
   }
 
-  /** What this side had changed is kept aside, durably; of no use if it is not given up any more. */
+  /** What this side had changed is kept aside, durably; no news if it is not given up any more. */
   resolveKeptAside(groupId: GroupId, resolve: StoredResolve): void {
     if (!isSameResolve(this.#resolves.load(groupId), resolve)) return;
     this.#resolves.save(groupId, { ...resolve, keptAside: true });

@@ -3,6 +3,7 @@
  * from the other site's log, or comes back by catching up from the last good record, and what
  * nobody has is neither served nor made up.
  */
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startJournaledWrites, verifyJournal } from '../support/journaled-writes.ts';
@@ -161,4 +162,43 @@ t.test('the only site that is in sync serves nothing of what nobody has', async 
   t.match(damaged.wait?.text, /found: .*(damaged|missing)/, 'with the evidence');
   t.match((await pair.a.tryCli('why')).stdout, /found: /);
   t.equal((await pair.b.group('blocks')).serves, false, 'nor does the other one make it up');
+});
+
+t.test('a site whose log is gone serves nothing unless it is forced', async (t) => {
+  const written = await writtenPair(t, '--on-peer-loss', 'preferred');
+  const { pair } = written;
+  await pair.settled('blocks');
+  await pair.b.signal('SIGTERM');
+  await pair.a.until('blocks', 'goes on alone', ({ serves, inSync }) => serves && !inSync);
+  await pair.a.signal('SIGTERM');
+  rmSync(join(pair.a.dataDirectory, 'log'), { recursive: true });
+  await pair.a.start();
+  const lost = await pair.a.until('blocks', 'says so, or serves', ({ serves, wait }) => {
+    return serves || wait?.code === 'damaged';
+  });
+  t.notOk(lost.serves);
+  t.match(lost.wait?.text, /found: the log was gone/);
+  t.match(await pair.a.cli('events'), /there is no log, and a blank one is made/);
+  await pair.a.signal('SIGTERM');
+  await pair.a.start();
+  const again = await pair.a.until('blocks', 'still says so, or serves', ({ serves, wait }) => {
+    return serves || wait?.code === 'damaged';
+  });
+  t.notOk(again.serves, 'not with the new log either');
+  await pair.a.cli('promote', 'blocks', '--force', '--yes');
+  await pair.a.until('blocks', 'serves', ({ serves }) => serves);
+  await pair.b.start();
+  await sameOnBothSites(t, written);
+});
+
+t.test('the log of one site in sync is gone: it gets all of it from the other', async (t) => {
+  const written = await writtenPair(t);
+  const { pair } = written;
+  await pair.settled('blocks');
+  await pair.a.signal('SIGKILL');
+  rmSync(join(pair.a.dataDirectory, 'log'), { recursive: true });
+  await pair.a.start();
+  await pair.inSync('blocks');
+  t.match(await pair.a.cli('events'), /resync-done/);
+  await sameOnBothSites(t, written);
 });

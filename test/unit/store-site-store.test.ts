@@ -124,6 +124,22 @@ t.test('groups keep their mode, flags and base', async (t) => {
   again.close();
 });
 
+t.test('without its log every group is damaged, and stays so', async (t) => {
+  const directory = t.testdir();
+  const store = SiteStore.open(options(directory));
+  t.equal(store.logLost(), 0, 'a new site has nothing to lose');
+  const [kept, removed] = [newGroup('vm'), newGroup('gone')];
+  for (const group of [kept, removed]) store.createGroup(group);
+  store.removeGroup(removed.groupId);
+  store.setFlags(kept.groupId, { ...flags, split: true });
+  t.equal(store.logLost(), 1);
+  store.close();
+  const again = SiteStore.open(options(directory));
+  const found = again.groups().find(({ groupId }) => groupId === kept.groupId);
+  t.same(found?.flags, { ...flags, split: true, damaged: true });
+  again.close();
+});
+
 t.test('a name is free again once its group is removed', async (t) => {
   const store = SiteStore.open(options(t.testdir()));
   const first = newGroup('vm');

@@ -93,6 +93,25 @@ t.test('a new log: nothing in it, and it says so', async (t) => {
   await second.log.close();
 });
 
+t.test('a log that is made where there has been one has lost what it held', async (t) => {
+  const marks = marksOf([[groupIdOf(1), { sequence: 8, digest: '8'.repeat(32) }]]);
+  const disk = simulatedDisk();
+  let told = 0;
+  const missing = (): void => {
+    told += 1;
+  };
+  disk.inject({ operation: 'write-superblock', code: 'EIO' });
+  await t.rejects(openLog(disk, { marks, missing }), { code: 'ERR_LOG_CREATE' });
+  t.equal(told, 1, 'before it is made');
+  const { log, recovery } = await openLog(disk, { marks, missing });
+  t.equal(told, 2, 'and again, for it was not made');
+  t.match(recovery.groups.get(groupIdOf(1))?.damaged, /the log was gone/);
+  t.same(recovery.report.damagedGroups, [groupIdOf(1)]);
+  await log.close();
+  await (await openLog(disk, { marks, missing })).log.close();
+  t.equal(told, 2, 'the log is there');
+});
+
 t.test('what was appended is recovered: end, epochs, commit point, time', async (t) => {
   const disk = simulatedDisk();
   const { log } = await openLog(disk);
