@@ -14,6 +14,7 @@ import { checkRegister, fixedAcceptors, type SiteRegister } from './site-registe
 import type { StoredGroup } from './store/site-store.ts';
 import type { Group } from './volume/group.ts';
 import type { GroupContext } from './volume/group-context.ts';
+import { sweepLeftFiles } from './volume/left-files.ts';
 import { openGroup } from './volume/open-group.ts';
 import type { Volume } from './volume/volume.ts';
 import type { Voters } from './voters.ts';
@@ -51,6 +52,7 @@ export class SiteGroups implements ExportDirectory {
   /** Opens all groups of the store with what the log's recovery found of them. */
   async openAll(recovery: LogRecovery): Promise<void> {
     const { store } = this.#options.context;
+    await sweepLeftFiles(this.#options.context);
     const checkpoints = store.loadCheckpoints();
     const known = new Set(
       store
