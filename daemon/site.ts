@@ -42,6 +42,7 @@ import { SiteWitness } from './site-witness.ts';
 import { receivedMemory } from './slab-pool.ts';
 import { SplitResolver } from './split/split-resolver.ts';
 import { siteStatus, volumeStatus } from './status.ts';
+import { isStoreFull, storeFullForGood } from './store/errors.ts';
 import type { NewEvent } from './store/event-log.ts';
 import { SiteStore } from './store/site-store.ts';
 import type { CertificateEnd } from './system-tls.ts';
@@ -428,7 +429,8 @@ export class Site implements SiteControl, SiteParts {
       randomId: ports.randomId,
       event: (level, code, group, text) => this.event(level, code, group, text),
       failed: (error) => this.fail(error),
-      bug: options.bug,
+      bug: (error) =>
+        isStoreFull(error) ? this.fail(storeFullForGood(error)) : options.bug(error),
     };
   }
 

@@ -57,6 +57,14 @@ export function storeFull(path: string, cause: unknown): CasemateError {
   });
 }
 
+/** No room for what has to be kept before anything else happens: the site can't go on. */
+export function storeFullForGood(cause: unknown): CasemateError {
+  const text =
+    'the store has no room for what this site has to keep before it goes on: make room on the ' +
+    'file system of the data directory, then restart the daemon';
+  return new CasemateError('ERR_STORE_FULL', text, { status: 507, cause });
+}
+
 /** Another process has the store open. */
 export function storeInUse(path: string, cause: unknown): CasemateError {
   return new CasemateError('ERR_STORE_IN_USE', `another process has the store ${path} open`, {

@@ -67,6 +67,9 @@ export interface GroupContext {
   event(level: 'info' | 'warn' | 'error', code: string, group: string, text: string): void;
   /** The data files can't be trusted any more (I8): the site stops serving. */
   failed(error: unknown): void;
-  /** An assertion or another programming error: the process ends, with its log intact. */
+  /**
+   * An assertion or another programming error: the process ends, with its log intact. Where it was
+   * the store that had no room, the site stops serving.
+   */
   bug(error: unknown): void;
 }

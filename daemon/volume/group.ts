@@ -364,11 +364,12 @@ export class Group implements VolumeHost {
         for (const effect of effects) this.#carryOut(effect);
       }
     } catch (error) {
-      // A state machine that has met a contradiction must not go on: a dead site is safe.
-      this.#context.bug(error);
-    } finally {
+      // After a contradiction, or what could not be kept, nothing follows: a dead site is safe.
+      this.#events.drain();
       this.#dispatching = false;
+      this.#context.bug(error);
     }
+    this.#dispatching = false;
     this.#waiters.look();
   }
 
