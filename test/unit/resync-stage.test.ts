@@ -129,6 +129,38 @@ t.test('a disk that is full while a stage is merged is waited for', async (t) =>
   t.notOk((await disk.list('/volumes')).some((name) => name.endsWith('.stage')));
 });
 
+t.test('the end of a merge waits for room in the store, and is made anew', async (t) => {
+  const begun = await begin(t);
+  const { disk, stage, store } = begun;
+  const file = await openVolume(begun);
+  stage.files.startMerging();
+  let attempts = 0;
+  let waits = 0;
+  const dropStage = store.dropStage.bind(store);
+  store.dropStage = (group) => {
+    attempts += 1;
+    if (attempts < 3) throw new SQLite.SqliteError('full', 'SQLITE_FULL');
+    dropStage(group);
+  };
+  await mergeStage(stage, {
+    context: {
+      disk,
+      store,
+      delay: async () => {
+        waits += 1;
+      },
+      exclusively: (task) => task(),
+      checkpoint: () => Promise.resolve(),
+    },
+    volumes: { table: () => [...row.volumes] },
+    isOver: () => false,
+    done: () => t.equal(attempts, 3),
+  });
+  t.ok(waits >= 2);
+  t.equal(store.stage(groupId), undefined);
+  await file.close();
+});
+
 t.test('a stage that was given up is remembered, without what was in it', async (t) => {
   const { store } = await begin(t);
   store.giveUpStage(row);
