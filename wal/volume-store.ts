@@ -129,7 +129,7 @@ export class VolumeStore {
    * without its checksums.
    */
   static async open(options: VolumeStoreOptions): Promise<VolumeStore> {
-    const { disk, directory, name, sizeBytes } = options;
+    const { disk, directory, name, sizeBytes, checksumCacheBytesMax: cacheBytesMax } = options;
     const dataPath = path.join(directory, dataName(name));
     const checksumPath = path.join(directory, checksumName(name));
     const present = await disk.list(directory);
@@ -140,19 +140,19 @@ export class VolumeStore {
       if (present.includes(checksumName(name))) await emptyFile(disk, checksumPath);
     }
     const file = await disk.open(dataPath, { create: true, durableWrites: false });
+    let checksums: BlockChecksums | undefined;
     try {
       if (!present.includes(checksumName(name)) && (await file.allocatedBytes()) > 0) {
         throw new ChecksumFileError(checksumPath, 'it is missing although there is data');
       }
       const fileSizeBytes = Math.ceil(sizeBytes / blockSizeBytes) * blockSizeBytes;
       if ((await file.sizeBytes()) < fileSizeBytes) await file.resize(fileSizeBytes);
-      const checksums = await BlockChecksums.open(disk, checksumPath, {
-        volumeBytes: sizeBytes,
-        cacheBytesMax: options.checksumCacheBytesMax,
-      });
+      const sizes = { volumeBytes: sizeBytes, cacheBytesMax };
+      checksums = await BlockChecksums.open(disk, checksumPath, sizes);
       await disk.syncDirectory(directory);
       return new VolumeStore(options, file, checksums);
     } catch (error) {
+      await checksums?.close();
       await file.close();
       throw error;
     }

@@ -235,12 +235,26 @@ export class StageFiles {
     const place = this.#placeOf(path);
     const base = await disk.open(path, options);
     if (place === undefined) return base;
-    const stage = await disk.open(path + stageSuffix, { create: true, durableWrites: false });
-    const sizeBytes = await base.sizeBytes();
-    if ((await stage.sizeBytes()) < sizeBytes) await stage.resize(sizeBytes);
+    const stage = await this.#openStage(path, base);
     const staged = this.#set(place.volume, place.kind);
     const file = new LayeredFile({ base, stage, staged, layering: this.#layering });
     this.#files.set(path, file);
     return file;
+  }
+
+  /** The stage beside a file that was opened; if there is no room for it, neither stays open. */
+  async #openStage(path: string, base: DiskFile): Promise<DiskFile> {
+    const { disk } = this.#options;
+    let stage: DiskFile | undefined;
+    try {
+      stage = await disk.open(path + stageSuffix, { create: true, durableWrites: false });
+      const sizeBytes = await base.sizeBytes();
+      if ((await stage.sizeBytes()) < sizeBytes) await stage.resize(sizeBytes);
+      return stage;
+    } catch (error) {
+      await stage?.close();
+      await base.close();
+      throw error;
+    }
   }
 }
