@@ -256,8 +256,12 @@ function groupVolumesHost(
           group && (await fetchBlocks(context, group, { volume, offsetBytes, lengthBytes })),
         onHealing: (report) => healing.take(report),
       };
-      // Files that a record asks for wait for room, as writes do; those of a start are there.
-      return isNew ? openWhenRoom(storeOptions, isOver) : VolumeStore.open(storeOptions);
+      // Files that a record or a resync asks for wait for room, as writes do; those of a start are
+      // there.
+      const isStarted = group !== undefined;
+      return isNew || isStarted
+        ? openWhenRoom(storeOptions, isOver)
+        : VolumeStore.open(storeOptions);
     },
     makeVolume: (entry, store) => {
       return new Volume({

@@ -1,10 +1,14 @@
 /**
- * The store finds no room for what a group has to keep before anything else happens: that site
- * stops and says so, the other one goes on, and after a restart with room all is well (I9).
+ * No room where something has to be kept before anything else happens (I9): a site whose store is
+ * full stops and says so, and after a restart with room all is well; a resync waits for its files.
  */
+import { rmSync } from 'node:fs';
 import SQLite from 'better-sqlite3';
 import t from 'tap';
+import { pollUntil } from '../support/poll.ts';
 import { spoiledPair } from '../support/site-pair.ts';
+
+const mebibyte = 1024 * 1024;
 
 t.test('a base that finds no room in the store stops the site in clear words', async (t) => {
   const { a, b } = await spoiledPair(t, { onPeerLoss: 'preferred' });
@@ -24,4 +28,28 @@ t.test('a base that finds no room in the store stops the site in clear words', a
   await b.start();
   await b.until('is in sync', ({ inSync }) => inSync);
   t.equal(await b.read(), '2');
+});
+
+t.test('a blank site whose disk is full waits for room to begin its resync', async (t) => {
+  const tables = { log: ['checkpointMs = 100'] };
+  const { a, b } = await spoiledPair(t, { onPeerLoss: 'preferred', tables });
+  const { id } = await a.group();
+  await pollUntil('the log has let go of how the volume was made', async () => {
+    const payload = [Buffer.alloc(mebibyte, '1')];
+    await a.request({ command: 'write', lengthBytes: mebibyte, payload });
+    return (a.site.log.firstSequence(id) ?? 0) > 3;
+  });
+  const { dataDirectory } = b.site.config;
+  await b.stop();
+  await a.until('goes on alone', ({ serves }) => serves);
+  rmSync(dataDirectory, { recursive: true });
+  b.disk.fail('write-checksums', 'ENOSPC');
+  await b.start();
+  await pollUntil('it says that it has no room, or fails', () => {
+    return /disk-full|disk-failed/.test(b.events());
+  });
+  t.equal(b.site.failure, undefined);
+  b.disk.mend();
+  await b.until('is in sync', ({ inSync, serves }) => inSync && serves);
+  t.equal(await b.read(), '1');
 });
