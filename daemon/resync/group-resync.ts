@@ -17,12 +17,13 @@ import type { CoreEffect } from '../../replication/core/events.ts';
 import type { Disk } from '../../wal/disk.ts';
 import type { GroupId, HistoryPoint } from '../../wal/frame.ts';
 import { CasemateError } from '../errors.ts';
-import type { StageSave, StoredCheckpoint, StoredStage } from '../store/site-store.ts';
+import type { StoredCheckpoint, StoredStage } from '../store/site-store.ts';
 import type { GroupContext } from '../volume/group-context.ts';
 import { ByteRate } from './byte-rate.ts';
 import { copySome } from './extent-copy.ts';
 import { findWanted } from './find-wanted.ts';
 import type { ResyncGroup } from './resync-group.ts';
+import type { ResyncSave } from './resync-save.ts';
 import { type PeerProgress, SeenProgress } from './seen-progress.ts';
 import { makeStage, oldImageOf, type Stage } from './stage.ts';
 import { mergeStage } from './stage-merge.ts';
@@ -43,17 +44,6 @@ export interface ResyncProgress {
   readonly doneBytes: number;
   readonly totalBytes: number;
   readonly rateBytes: number;
-}
-
-/** What a checkpoint keeps of a resync. */
-export interface ResyncSave {
-  /** The group's own checkpoint stays: it is the old image. */
-  readonly checkpointStays: boolean;
-  readonly save: StageSave;
-  /** The store has it; to be called at once. */
-  kept(): void;
-  /** Gives room up that is not needed any more; what finds no room for that is tried again. */
-  release(): Promise<void>;
 }
 
 export class GroupResync {

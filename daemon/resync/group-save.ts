@@ -6,7 +6,8 @@
 import type { HistoryPoint } from '../../wal/frame.ts';
 import type { StageSave, StoredCheckpoint } from '../store/site-store.ts';
 import type { Group } from '../volume/group.ts';
-import type { HeldExtents, ResyncSave } from './group-resync.ts';
+import type { HeldExtents } from './group-resync.ts';
+import type { ResyncSave } from './resync-save.ts';
 
 /** What of a group a checkpoint keeps. */
 export type SavedGroup = Pick<Group, 'groupId'> & {
