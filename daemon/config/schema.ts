@@ -112,7 +112,7 @@ const volumes = table(
   {
     memoryBytesMax: size(
       { min: '4MiB', max: '256GiB', standard: '256MiB' },
-      'Memory for requests of all clients that are held or not yet applied; past it sockets are not read.',
+      'Memory for requests of all clients that are held or not yet applied; past it sockets are not read. Groups that do not serve take at most a quarter of it each, and half of it together.',
     ),
     applyBacklogBytesMax: size(
       { min: '1MiB', max: '64GiB', standard: '64MiB' },

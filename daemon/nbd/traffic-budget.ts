@@ -1,7 +1,8 @@
 /**
  * Memory that all connections of a server hold together: requests in flight, payloads that are
- * still coming, replies that clients have not taken (I9). When it is used up no connection takes
- * another request until some is given back.
+ * still coming, replies that clients have not taken (I9). When it is used up no connection that
+ * holds any of it takes another request until some is given back. One that holds nothing takes a
+ * request at a time, or clients whose requests are held for ever could keep it from being served.
  */
 export class TrafficBudget {
   readonly #limitBytes: number;

@@ -125,7 +125,8 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
       this.#inFlight.count < limits.requestsInFlightMax &&
       this.#inFlight.bytes + this.#inFlight.zeroedBytes < limits.bytesInFlightMax &&
       !this.#device.congested &&
-      !budget.full &&
+      // One that holds nothing may take a request: what fills the budget may be held for ever.
+      (!budget.full || this.#countedBytes === 0) &&
       this.#replies.pendingBytes < limits.replyQueueBytesMax
     );
   }
@@ -145,6 +146,7 @@ export class Transmission implements RequestSink, RequestOwner, TurnTaker {
       return;
     }
     const waiting = this.#waitingBytes;
+    this.#count();
     if (waiting !== undefined && this.takesRequests) {
       this.#waitingBytes = undefined;
       const keptBytes = this.#parse(waiting);

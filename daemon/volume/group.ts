@@ -17,7 +17,7 @@ import type { Register } from '../../replication/register/register.ts';
 import type { Frame, GroupId, HistoryPoint } from '../../wal/frame.ts';
 import { type BlockRequest, blockError } from '../nbd/block-device.ts';
 import type { GroupResync } from '../resync/group-resync.ts';
-import { ForwardedRequests } from './forwarded-requests.ts';
+import type { ForwardedRequests } from './forwarded-requests.ts';
 import { summarise } from './frame-summary.ts';
 import { FramesInFlight } from './frames-in-flight.ts';
 import { letGo } from './given-back.ts';
@@ -27,13 +27,14 @@ import type { GroupContext } from './group-context.ts';
 import { GroupCounters } from './group-counters.ts';
 import { GroupHistory } from './group-history.ts';
 import type { GroupParts } from './group-parts.ts';
+import { GroupRequests } from './group-requests.ts';
 import type { GroupVolumes } from './group-volumes.ts';
 import { HistoryRest } from './history-rest.ts';
 import { PeerSender } from './peer-sender.ts';
 import { Queue } from './queue.ts';
 import { epochStartOf } from './record-payloads.ts';
 import { RegisterTalk } from './register-talk.ts';
-import { RequestDesk } from './request-desk.ts';
+import type { RequestDesk } from './request-desk.ts';
 import type { Volume, VolumeHost } from './volume.ts';
 import { Waiters } from './waiters.ts';
 import type { WritePart } from './write-part.ts';
@@ -52,6 +53,7 @@ export class Group implements VolumeHost {
   readonly #context: GroupContext;
   readonly #core: GroupCore;
   readonly #inFlight = new FramesInFlight();
+  readonly #requests: GroupRequests;
   readonly #sender: PeerSender;
   readonly #forwarded: ForwardedRequests;
   readonly #registerTalk: RegisterTalk;
@@ -78,29 +80,18 @@ export class Group implements VolumeHost {
     for (const frame of parts.tail) this.#inFlight.push(frame, [], context.nowMs());
     this.appender = new GroupAppender(this.#appenderHost(), parts.end);
     if (parts.logIsVoid) this.appender.restart(parts.end);
-    const reads = {
-      nowMs: () => context.nowMs(),
-      takesWrites: () => this.#view.takesWrites,
-      readFailed: (volume: Volume, error: unknown) => this.readFailed(volume, error),
-    };
-    this.desk = new RequestDesk({
-      ...reads,
-      boot: context.boot,
-      memory: context.memory,
-      holdMsMax: context.limits.holdMsMax,
-      standbySession: () => (this.#view.reigning ? undefined : this.#view.joinedSession),
-      forward: (session, request) => context.link.sendForward(session, request),
-      wakeLog: () => context.log.schedule(this.appender),
+    this.#requests = new GroupRequests(context, {
+      view: () => this.#view,
       mayRead: (receivedAtMs) => this.mayRead(receivedAtMs),
+      mayReadForPeer: () =>
+        this.volumes.shows(this.#view.commit) && this.#core.mayRead(context.nowMs()),
+      volume: (number) => this.volumes.byNumber(number),
+      readFailed: (volume, error) => this.readFailed(volume, error),
+      wakeLog: () => context.log.schedule(this.appender),
       confirmReads: () => this.#dispatch({ kind: 'confirmReads' }),
     });
-    this.#forwarded = new ForwardedRequests({
-      ...reads,
-      mayRead: () => this.volumes.shows(this.#view.commit) && this.#core.mayRead(context.nowMs()),
-      volume: (number) => this.volumes.byNumber(number),
-      submitPart: (part) => this.desk.submitPart(part),
-      reply: (session, reply) => context.link.sendForwardReply(session, reply),
-    });
+    this.desk = this.#requests.desk;
+    this.#forwarded = this.#requests.forwarded;
     this.#registerTalk = new RegisterTalk(parts.register, {
       tell: (event) => this.#dispatch(event),
       bug: (error) => context.bug(error),
@@ -159,11 +150,11 @@ export class Group implements VolumeHost {
   }
 
   get congested(): boolean {
-    return this.#context.memory.full || this.#backlogFull();
+    return this.#requests.memory.full || this.#backlogFull();
   }
 
   whenRoom(resume: () => void): void {
-    this.#context.memory.whenRoom(resume);
+    this.#requests.memory.whenRoom(resume);
   }
 
   nowMs(): number {
@@ -370,6 +361,7 @@ export class Group implements VolumeHost {
       this.#context.bug(error);
     }
     this.#dispatching = false;
+    this.#requests.viewed(this.#view);
     this.#waiters.look();
   }
 

@@ -327,7 +327,7 @@ function lateHost(
     get congested() {
       return group()?.congested ?? true;
     },
-    whenRoom: (resume) => context.memory.whenRoom(resume),
+    whenRoom: (resume) => (group() ?? context.memory).whenRoom(resume),
     nowMs: () => context.nowMs(),
   };
 }

@@ -14,10 +14,16 @@
  * primary had when the session began, known not to have been executed, and queued again (R37).
  */
 import type { ForwardReply, ForwardRequest } from '../../replication/link/forward-format.ts';
-import { type Frame, type LogRecord, recordKind, recordWeightBytes } from '../../wal/frame.ts';
+import {
+  type Frame,
+  type LogRecord,
+  recordKind,
+  recordOverheadBytes,
+  recordWeightBytes,
+} from '../../wal/frame.ts';
 import { type BlockError, type BlockRequest, blockError } from '../nbd/block-device.ts';
 import { statusExtents } from './group-volumes.ts';
-import type { MemoryBudget } from './memory-budget.ts';
+import type { MemoryAccount } from './memory-budget.ts';
 import { Queue } from './queue.ts';
 import type { Volume } from './volume.ts';
 import type { WritePart } from './write-part.ts';
@@ -26,7 +32,7 @@ import { splitRequest } from './write-request.ts';
 export interface RequestDeskHost {
   /** Identifies this life of the process in the origins of its records. */
   readonly boot: bigint;
-  readonly memory: MemoryBudget;
+  readonly memory: Pick<MemoryAccount, 'take' | 'give'>;
   /** 0: hold for ever. */
   readonly holdMsMax: number;
   nowMs(): number;
@@ -42,9 +48,11 @@ export interface RequestDeskHost {
   readFailed(volume: Volume, error: unknown): void;
 }
 
+/** A read that can't be answered here at once; what it takes is in the memory of the group. */
 interface WaitingRequest {
   readonly volume: Volume;
   readonly request: BlockRequest;
+  readonly costBytes: number;
 }
 
 interface Unresolved {
@@ -99,7 +107,7 @@ export class RequestDesk {
         return;
       case 'read':
       case 'status':
-        this.#submitRead({ volume, request });
+        this.#submitRead(volume, request);
         return;
       default: {
         const never: never = request.command;
@@ -201,7 +209,10 @@ export class RequestDesk {
     const oldest = this.#held.peek();
     if (oldest === undefined) return;
     if (this.#host.mayRead(oldest.request.receivedAtMs)) {
-      for (const waiting of this.#held.drain()) this.#submitRead(waiting);
+      for (const waiting of this.#held.drain()) {
+        this.#letGo(waiting);
+        this.#submitRead(waiting.volume, waiting.request);
+      }
     } else this.#host.confirmReads();
   }
 
@@ -237,7 +248,10 @@ export class RequestDesk {
     if (reply.refused) {
       this.#refusedBy(session);
       this.#held.push(waiting);
-    } else finishRead(waiting, reply);
+    } else {
+      this.#letGo(waiting);
+      finishRead(waiting, reply);
+    }
   }
 
   /** The primary can't do it now (R37): it is asked again, but not all the time. */
@@ -283,7 +297,10 @@ export class RequestDesk {
     for (const waiting of this.#held.drain()) {
       const { request, volume } = waiting;
       if (request.connected && !expired(request.receivedAtMs)) this.#held.push(waiting);
-      else failRead(volume, request, blockError.io);
+      else {
+        this.#letGo(waiting);
+        failRead(volume, request, blockError.io);
+      }
     }
   }
 
@@ -293,8 +310,10 @@ export class RequestDesk {
     for (const part of this.#queued.drain()) this.settle(part, error);
     for (const { part } of this.#unresolved.values()) this.settle(part, error);
     this.#unresolved.clear();
-    for (const { volume, request } of this.#held.drain()) failRead(volume, request, error);
-    for (const { volume, request } of this.#passedOn.values()) failRead(volume, request, error);
+    for (const waiting of [...this.#held.drain(), ...this.#passedOn.values()]) {
+      this.#letGo(waiting);
+      failRead(waiting.volume, waiting.request, error);
+    }
     this.#passedOn.clear();
   }
 
@@ -326,11 +345,14 @@ export class RequestDesk {
     return session;
   }
 
-  #submitRead(waiting: WaitingRequest): void {
-    if (this.#host.mayRead(waiting.request.receivedAtMs)) {
-      this.#readHere(waiting);
+  #submitRead(volume: Volume, request: BlockRequest): void {
+    if (this.#host.mayRead(request.receivedAtMs)) {
+      this.#readHere(volume, request);
       return;
     }
+    const dataBytes = request.command === 'read' ? request.lengthBytes : 0;
+    const waiting = { volume, request, costBytes: recordOverheadBytes + dataBytes };
+    this.#host.memory.take(waiting.costBytes);
     const session = this.#passOnSession();
     if (session !== undefined) this.#passOnRead(session, waiting);
     else {
@@ -339,7 +361,12 @@ export class RequestDesk {
     }
   }
 
-  #readHere({ volume, request }: WaitingRequest): void {
+  /** The read is answered, or about to be: it does not wait any more. */
+  #letGo(waiting: WaitingRequest): void {
+    this.#host.memory.give(waiting.costBytes);
+  }
+
+  #readHere(volume: Volume, request: BlockRequest): void {
     const done =
       request.command === 'read'
         ? volume.store.read(request.target, request.offsetBytes)

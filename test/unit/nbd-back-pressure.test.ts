@@ -1,6 +1,7 @@
 /** What is bounded, and by what: clients that send too much, or never take their replies (I9). */
 import t from 'tap';
 import { nbdLimits } from '../../daemon/nbd/limits.ts';
+import { MemoryDevice } from '../support/memory-device.ts';
 import { encodeRequest } from '../support/nbd-raw-client.ts';
 import { startNbdServer } from '../support/nbd-test-server.ts';
 import { pollUntil } from '../support/poll.ts';
@@ -138,6 +139,40 @@ t.test(
     for (let index = 0; index < 20; index += 1) t.equal((await other.reply()).error, 0);
   },
 );
+
+t.test('what one device holds for ever does not keep the clients of another waiting', async (t) => {
+  const other = new MemoryDevice({ name: 'other', sizeBytes: mebibyte, answers: 'shuffled' });
+  const { connect, server, device } = await startNbdServer(t, {
+    limits: { bytesInFlightTotalMax: 10 * 4096 },
+    device: { answers: 'held' },
+    others: [other],
+  });
+  const [holding, ...clients] = await Promise.all([connect(), connect(), connect()]);
+  await holding.go('vol');
+  for (const client of clients) await client.go('other');
+  for (let index = 0; index < 100; index += 1) {
+    holding.request({ type: write, payload: Buffer.alloc(4096) });
+  }
+  await pollUntil('its device holds all there is', () => device.held.length >= 10);
+  const count = 200;
+  for (const client of clients) {
+    for (let index = 0; index < count; index += 1) {
+      client.request({ type: write, payload: Buffer.alloc(4096), cookie: BigInt(index) });
+    }
+  }
+  let answered = 0;
+  const takeAll = clients.map(async (client) => {
+    for (let index = 0; index < count; index += 1) {
+      const reply = await client.reply();
+      if (reply.cookie !== BigInt(index) || reply.error !== 0) t.fail(`reply ${index} is wrong`);
+      answered += 1;
+      if (server.stats().bytesInFlight > 14 * 4096) t.fail('more than one request each');
+    }
+  });
+  await pollUntil('the others are served', () => answered === clients.length * count);
+  await Promise.all(takeAll);
+  t.ok(device.held.length <= 11, 'nothing more is taken where it would be held');
+});
 
 t.test('a congested device is given nothing until it has room', async (t) => {
   const { connect, device } = await startNbdServer(t, {
