@@ -49,6 +49,7 @@ import type { CertificateEnd } from './system-tls.ts';
 import { applyGathering } from './volume/apply-gathering.ts';
 import type { GroupContext } from './volume/group-context.ts';
 import { MemoryBudget } from './volume/memory-budget.ts';
+import { PassOnWindow } from './volume/passed-on.ts';
 import { HealingRetries } from './volume/peer-blocks.ts';
 
 /** How often time-outs, heartbeats and checkpoints are looked after. */
@@ -405,6 +406,7 @@ export class Site implements SiteControl, SiteParts {
       store: this.store,
       link: this.peer,
       memory: this.memory,
+      passedOn: { writes: new PassOnWindow(), reads: new PassOnWindow() },
       times: replication,
       confirmReads: replication.reads === 'confirmed',
       limits: {

@@ -12,6 +12,7 @@ import type { ResyncServices } from '../resync/resync-services.ts';
 import type { SiteStore } from '../store/site-store.ts';
 import type { GiveBack } from './given-back.ts';
 import type { MemoryBudget } from './memory-budget.ts';
+import type { PassOnWindow } from './passed-on.ts';
 
 /** The part of the link that groups use. */
 export type GroupLink = Pick<
@@ -39,6 +40,8 @@ export interface GroupContext {
   readonly store: SiteStore;
   readonly link: GroupLink;
   readonly memory: MemoryBudget;
+  /** What the groups may have passed on to the primary without an answer. */
+  readonly passedOn: { readonly writes: PassOnWindow; readonly reads: PassOnWindow };
   readonly times: CoreTimes;
   /** Reads need a confirmation of the peer besides the lease (R20). */
   readonly confirmReads: boolean;

@@ -37,6 +37,7 @@ export class GroupRequests {
       ...reads,
       boot: context.boot,
       memory: this.memory,
+      passedOn: context.passedOn,
       holdMsMax: context.limits.holdMsMax,
       standbySession: () => standbySession(host.view()),
       forward: (session, request) => context.link.sendForward(session, request),

@@ -12,18 +12,16 @@
  * An unresolved write may or may not have been executed. It is found in a frame (then it waits for
  * that frame's commit), answered by the primary, or, once this site's log has everything that the
  * primary had when the session began, known not to have been executed, and queued again (R37).
+ *
+ * What is passed on without an answer is bounded (`passed-on.ts`): the rest stays queued, and what
+ * comes back to the queue takes the place in it that it had.
  */
 import type { ForwardReply, ForwardRequest } from '../../replication/link/forward-format.ts';
-import {
-  type Frame,
-  type LogRecord,
-  recordKind,
-  recordOverheadBytes,
-  recordWeightBytes,
-} from '../../wal/frame.ts';
+import { type Frame, recordOverheadBytes, recordWeightBytes } from '../../wal/frame.ts';
 import { type BlockError, type BlockRequest, blockError } from '../nbd/block-device.ts';
 import { statusExtents } from './group-volumes.ts';
 import type { MemoryAccount } from './memory-budget.ts';
+import { PassOnLane, type PassOnWindow, readToPassOn, writeToPassOn } from './passed-on.ts';
 import { Queue } from './queue.ts';
 import type { Volume } from './volume.ts';
 import type { WritePart } from './write-part.ts';
@@ -33,6 +31,8 @@ export interface RequestDeskHost {
   /** Identifies this life of the process in the origins of its records. */
   readonly boot: bigint;
   readonly memory: Pick<MemoryAccount, 'take' | 'give'>;
+  /** What the groups of this site may have passed on without an answer. */
+  readonly passedOn: { readonly writes: PassOnWindow; readonly reads: PassOnWindow };
   /** 0: hold for ever. */
   readonly holdMsMax: number;
   nowMs(): number;
@@ -72,12 +72,19 @@ export class RequestDesk {
   readonly #found = new Map<number, { readonly part: WritePart; answered: boolean }>();
   readonly #held = new Queue<WaitingRequest>();
   readonly #passedOn = new Map<number, WaitingRequest & { readonly session: number }>();
+  readonly #writesOnTheWay: PassOnLane;
+  readonly #readsOnTheWay: PassOnLane;
   #number = 0;
   #isClosed = false;
+  /** Writes were queued that had been taken out of the queue before. */
+  #cameBack = false;
   #pause: { readonly session: number; readonly untilMs: number } | undefined;
 
   constructor(host: RequestDeskHost) {
     this.#host = host;
+    const resume = (): void => this.#passOn();
+    this.#writesOnTheWay = new PassOnLane(host.passedOn.writes, resume);
+    this.#readsOnTheWay = new PassOnLane(host.passedOn.reads, resume);
   }
 
   /** Requests that wait for anything but the log: shown in status. */
@@ -127,6 +134,7 @@ export class RequestDesk {
   takeParts(budgetBytes: number, countMax: number): WritePart[] {
     const parts: WritePart[] = [];
     let bytes = 0;
+    this.#restoreOrder();
     while (bytes < budgetBytes && parts.length < countMax) {
       const part = this.#queued.peek();
       if (part === undefined) break;
@@ -182,8 +190,24 @@ export class RequestDesk {
     for (const [number, unresolved] of this.#unresolved) {
       if (unresolved.session !== undefined) continue;
       this.#unresolved.delete(number);
-      this.#queued.push(unresolved.part);
+      this.#comeBack(unresolved.part);
     }
+  }
+
+  #comeBack(part: WritePart): void {
+    this.#queued.push(part);
+    this.#cameBack = true;
+  }
+
+  /** Puts writes that came back where they were: they are done in the order they came in. */
+  #restoreOrder(): void {
+    if (!this.#cameBack) return;
+    this.#cameBack = false;
+    const parts = this.#queued.drain();
+    const isOwn = ({ origin }: WritePart): boolean => origin.boot === this.#host.boot;
+    const own = parts.filter(isOwn).sort((a, b) => a.origin.number - b.origin.number);
+    for (const part of own) this.#queued.push(part);
+    for (const part of parts) if (!isOwn(part)) this.#queued.push(part);
   }
 
   /**
@@ -202,10 +226,7 @@ export class RequestDesk {
   advance(): void {
     if (this.#host.takesWrites()) {
       if (this.#queued.length > 0) this.#host.wakeLog();
-    } else {
-      const session = this.#passOnSession();
-      if (session !== undefined) this.#passOnAll(session);
-    }
+    } else this.#passOn();
     const oldest = this.#held.peek();
     if (oldest === undefined) return;
     if (this.#host.mayRead(oldest.request.receivedAtMs)) {
@@ -225,15 +246,24 @@ export class RequestDesk {
       this.#passedOn.delete(id);
       this.#held.push(waiting);
     }
+    this.#writesOnTheWay.sessionClosed(session);
+    this.#readsOnTheWay.sessionClosed(session);
   }
 
   reply(session: number, reply: ForwardReply): void {
+    this.#writesOnTheWay.answered(session, reply.id);
+    this.#readsOnTheWay.answered(session, reply.id);
+    this.#takeReply(session, reply);
+    this.#passOn();
+  }
+
+  #takeReply(session: number, reply: ForwardReply): void {
     const unresolved = this.#unresolved.get(reply.id);
     if (unresolved !== undefined && unresolved.session === session) {
       this.#unresolved.delete(reply.id);
       if (reply.refused) {
         this.#refusedBy(session);
-        this.#queued.push(unresolved.part);
+        this.#comeBack(unresolved.part);
       } else this.settle(unresolved.part, toBlockError(reply.error));
       return;
     }
@@ -315,6 +345,8 @@ export class RequestDesk {
       failRead(waiting.volume, waiting.request, error);
     }
     this.#passedOn.clear();
+    this.#writesOnTheWay.clear();
+    this.#readsOnTheWay.clear();
   }
 
   #submitWrite(volume: Volume, request: BlockRequest): void {
@@ -329,10 +361,7 @@ export class RequestDesk {
       this.#queued.push(part);
     }
     if (this.#host.takesWrites()) this.#host.wakeLog();
-    else {
-      const session = this.#passOnSession();
-      if (session !== undefined) this.#passOnAll(session);
-    }
+    else this.#passOn();
   }
 
   /** Where requests are passed on to, unless the primary has just refused one. */
@@ -353,12 +382,9 @@ export class RequestDesk {
     const dataBytes = request.command === 'read' ? request.lengthBytes : 0;
     const waiting = { volume, request, costBytes: recordOverheadBytes + dataBytes };
     this.#host.memory.take(waiting.costBytes);
-    const session = this.#passOnSession();
-    if (session !== undefined) this.#passOnRead(session, waiting);
-    else {
-      this.#held.push(waiting);
-      this.#host.confirmReads();
-    }
+    this.#held.push(waiting);
+    if (this.#host.standbySession() !== undefined) this.#passOn();
+    else this.#host.confirmReads();
   }
 
   /** The read is answered, or about to be: it does not wait any more. */
@@ -385,54 +411,46 @@ export class RequestDesk {
     );
   }
 
-  #passOnAll(session: number): void {
-    for (const part of this.#queued.drain()) {
-      if (!part.owner.alive || part.origin.boot !== this.#host.boot) {
+  /** Passes on what waits, oldest first, as far as there is room for it. */
+  #passOn(): void {
+    if (this.#queued.length === 0 && this.#held.length === 0) return;
+    const session = this.#passOnSession();
+    if (session === undefined) return;
+    this.#passOnWrites(session);
+    this.#passOnReads(session);
+  }
+
+  #passOnWrites(session: number): void {
+    this.#restoreOrder();
+    for (;;) {
+      const part = this.#queued.peek();
+      if (part === undefined) return;
+      const isWanted = part.owner.alive && part.origin.boot === this.#host.boot;
+      if (isWanted && !this.#writesOnTheWay.hasRoom()) return;
+      this.#queued.shift();
+      if (!isWanted) {
         this.settle(part, blockError.shutdown);
         continue;
       }
-      this.#unresolved.set(part.origin.number, { part, session });
-      this.#host.forward(session, partRequest(part));
+      const { number } = part.origin;
+      this.#unresolved.set(number, { part, session });
+      this.#writesOnTheWay.sent(session, number, part.costBytes);
+      this.#host.forward(session, writeToPassOn(part));
     }
-    for (const waiting of this.#held.drain()) this.#passOnRead(session, waiting);
   }
 
-  #passOnRead(session: number, waiting: WaitingRequest): void {
-    const { volume, request } = waiting;
-    this.#number += 1;
-    const id = this.#number;
-    this.#passedOn.set(id, { ...waiting, session });
-    this.#host.forward(session, {
-      id,
-      command: request.command === 'read' ? 'read' : 'status',
-      volume: volume.number,
-      offsetBytes: request.offsetBytes,
-      lengthBytes: request.lengthBytes,
-      noHole: false,
-      originBoot: this.#host.boot,
-      originNumber: id,
-      payload: [],
-    });
+  #passOnReads(session: number): void {
+    while (this.#held.length > 0 && this.#readsOnTheWay.hasRoom()) {
+      const waiting = this.#held.shift();
+      if (waiting === undefined) return;
+      this.#number += 1;
+      const id = this.#number;
+      this.#passedOn.set(id, { ...waiting, session });
+      this.#readsOnTheWay.sent(session, id, waiting.costBytes);
+      const origin = { boot: this.#host.boot, number: id };
+      this.#host.forward(session, readToPassOn(waiting.volume, waiting.request, origin));
+    }
   }
-}
-
-function partRequest(part: WritePart): ForwardRequest {
-  return {
-    id: part.origin.number,
-    command: commandOf(part),
-    volume: part.volume,
-    offsetBytes: part.offsetBytes,
-    lengthBytes: part.lengthBytes,
-    noHole: part.flags !== 0,
-    originBoot: part.origin.boot,
-    originNumber: part.origin.number,
-    payload: part.payload,
-  };
-}
-
-function commandOf(record: LogRecord): 'write' | 'writeZeroes' | 'trim' {
-  if (record.kind === recordKind.write) return 'write';
-  return record.kind === recordKind.trim ? 'trim' : 'writeZeroes';
 }
 
 function finishRead({ volume, request }: WaitingRequest, reply: ForwardReply): void {
