@@ -102,8 +102,11 @@ export async function createLog(
     throw new LogError('ERR_LOG_CREATE', `the log could not be made: ${wordsOf(cause)}`, { cause });
   }
   const groups = recoveriesOf(options.marks);
-  // There was one if there are marks, and nothing tells what it held beyond them (R24).
-  for (const group of groups.values()) group.onLostForGood('the log was gone, and was made anew');
+  // There was one if anything is marked, and nothing tells what it held beyond that (R24).
+  for (const [groupId, { checkpoint, acknowledgedMark }] of options.marks) {
+    if (checkpoint.sequence === 0 && acknowledgedMark === 0) continue;
+    groups.get(groupId)?.onLostForGood('the log was gone, and was made anew');
+  }
   return { groups, scan: undefined, life, endLsn };
 }
 
