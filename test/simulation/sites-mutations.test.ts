@@ -7,7 +7,7 @@ import { simulate } from './sites/simulate-process.ts';
 const seedsMax = 300;
 const mutate = fileURLToPath(new URL('./sites/mutate.js', import.meta.url));
 
-t.setTimeout(2 * 60_000);
+t.setTimeout(170_000);
 
 for (const { name, breaks, scenario, from = 1 } of mutations) {
   t.test(`noticed: ${breaks}`, async (t) => {

@@ -27,7 +27,7 @@ const core = 'replication/core/';
 export const mutations: readonly Mutation[] = [
   {
     name: 'reads-without-lease',
-    from: 412,
+    from: 692,
     breaks: 'R19: reads are answered without a lease',
     edits: [
       {
@@ -156,7 +156,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'joins-without-waiting',
-    from: 332,
+    from: 532,
     breaks: 'R17: a joining peer is swapped in before its answers are waited for',
     edits: [
       {
@@ -215,7 +215,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'reads-before-in-effect',
-    from: 2_060_316,
+    scenario: 'a new primary that has no room for a new volume shows nothing stale of the others',
     breaks: 'R40: reads do not wait for a record that changes volumes',
     edits: [
       {

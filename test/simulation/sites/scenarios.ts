@@ -246,6 +246,27 @@ export const scenarios: readonly Scenario[] = [
     ],
   },
   {
+    name: 'a new primary that has no room for a new volume shows nothing stale of the others',
+    ends: 'in-sync',
+    witness: true,
+    durationMs: 6000,
+    actions: [
+      ...load('lux-1', { fromMs: 0, toMs: 900, everyMs: 30 }),
+      { atMs: 100, site: 'lux-1', kind: 'delay', other: 'lux-2', delayMs: 40, forMs: 5500 },
+      {
+        atMs: 1000,
+        site: 'lux-1',
+        kind: 'create-volume',
+        ...{ volume: 'another', sectors: smallSectors, group: volume, onPeerLoss },
+      },
+      // After it has said that it could hold such a volume, before it is to.
+      { atMs: 1100, site: 'lux-2', kind: 'disk-full', forMs: 2500 },
+      ...load('lux-1', { fromMs: 1300, toMs: 1700, everyMs: 30 }),
+      { atMs: 1900, site: 'lux-1', kind: 'switchover' },
+      ...load('lux-2', { fromMs: 2200, toMs: 3400, everyMs: 30 }),
+    ],
+  },
+  {
     name: 'a site that dies in the middle of making a volume leaves nothing in the way of its name',
     ends: 'in-sync',
     witness: true,
