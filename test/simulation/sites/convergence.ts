@@ -201,7 +201,7 @@ function isSame(one: Group, other: Group): boolean {
 
 /** Why the copies can't be brought together, in the sites' own words, if a fault explains it. */
 function excuseOf(world: World): string | undefined {
-  const { rotten, forced, blockLost, rottenBlocks, lostStores } = world.checks;
+  const { rotten, forced, blockLost, lostStores } = world.checks;
   for (const machine of machinesOf(world)) {
     const { site, startProblem } = machine;
     if (rotten && site === undefined && startProblem !== undefined) return 'log-unreadable';
@@ -211,8 +211,7 @@ function excuseOf(world: World): string | undefined {
       if (config?.inSync.every((store) => lostStores.has(store))) return 'only-copy-replaced';
       if (config !== undefined && !hasMajority(config, lostStores)) return 'voters-replaced';
       if (rotten && waitReason?.code === 'damaged') return 'damaged';
-      // After a force only the side that stays counts, with what has rotted there before.
-      const isLost = blockLost || (forced && rottenBlocks.size > 0);
+      const isLost = blockLost || isToldLost(world);
       if (isLost && peer.kind === 'resyncing') return 'block-lost';
       if (forced && waitReason?.code === 'split') return 'split';
       if (forced && peer.kind === 'refused') return 'split';
@@ -221,6 +220,14 @@ function excuseOf(world: World): string | undefined {
     }
   }
   return undefined;
+}
+
+/** A block that had rotted before can be of the only copy since: the resync says what it lacks. */
+function isToldLost(world: World): boolean {
+  if (world.checks.rottenBlocks.size === 0) return false;
+  const isTold = ({ code, text }: { readonly code: string; readonly text: string }): boolean =>
+    code === 'resync-interrupted' && text.includes('does not match its checksum');
+  return machinesOf(world).some(({ site }) => site?.events({ limit: 100 }).some(isTold));
 }
 
 function machinesOf(world: World): SimulatedMachine[] {
