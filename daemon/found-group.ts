@@ -4,7 +4,7 @@
  * between ends it at its next start: a group without a configuration would keep its name for ever.
  */
 import type { GroupConfig } from '../replication/core/config.ts';
-import { ReplicationError } from '../replication/errors.ts';
+import { isCancelled } from '../replication/errors.ts';
 import { CasemateError } from './errors.ts';
 import type { PeerCallName, PeerCallParameters, PeerCallResult } from './peer-calls.ts';
 import type { Group } from './volume/group.ts';
@@ -69,7 +69,7 @@ export async function endUnfounded(host: FoundingHost, group: Group): Promise<vo
     }
   } catch (error) {
     // The group was ended meanwhile, or this site is; then its next start goes on with it.
-    if (error instanceof ReplicationError && error.code === 'ERR_REGISTER_CANCELLED') return;
+    if (isCancelled(error)) return;
     throw error;
   }
   await abandon(host, group);

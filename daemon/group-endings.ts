@@ -8,9 +8,10 @@ import { join } from 'node:path';
 import { isMissing, isOutOfSpace } from '../wal/disk-error.ts';
 import type { GroupId } from '../wal/frame.ts';
 import { fullDiskRetryMs } from '../wal/volume-store.ts';
-import { isStoreFull } from './store/errors.ts';
+import { isWithoutRoom } from './store/errors.ts';
 import type { Group } from './volume/group.ts';
 import type { GroupContext } from './volume/group-context.ts';
+import { setAside } from './volume/set-aside.ts';
 
 type EndingsContext = Pick<
   GroupContext,
@@ -98,7 +99,7 @@ export class GroupEndings {
         await task();
         return true;
       } catch (error) {
-        if (!isStoreFull(error) && !isOutOfSpace(error)) throw error;
+        if (!isWithoutRoom(error)) throw error;
         if (!ending.isWaiting) {
           const text = `the end of the removed group waits for room: ${String(error)}`;
           this.#context.event('error', 'removal-waits', ending.group.groupName, text);
@@ -112,16 +113,11 @@ export class GroupEndings {
 
   async #endFiles(groupId: GroupId, how: EndHow): Promise<void> {
     const { disk, dataDirectory } = this.#context;
-    if (how === 'delete-files') {
-      await this.#eachFile(groupId, (file) => disk.remove(join(dataDirectory, file)));
-    } else {
-      const aside = join(dataDirectory, 'removed');
-      await disk.makeDirectory(aside);
-      await this.#eachFile(groupId, (file) =>
-        disk.rename(join(dataDirectory, file), join(aside, file)),
-      );
-      await disk.syncDirectory(aside);
-    }
+    await this.#eachFile(groupId, (file) =>
+      how === 'delete-files'
+        ? disk.remove(join(dataDirectory, file))
+        : setAside(this.#context, file),
+    );
     await disk.syncDirectory(dataDirectory);
   }
 

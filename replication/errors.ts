@@ -21,3 +21,8 @@ export class ReplicationError extends Error {
     this.code = code;
   }
 }
+
+/** The register was closed, with the group or because the disk failed. */
+export function isCancelled(error: unknown): boolean {
+  return error instanceof ReplicationError && error.code === 'ERR_REGISTER_CANCELLED';
+}

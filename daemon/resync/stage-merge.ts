@@ -3,7 +3,7 @@
  * does what it does, and over restarts. Then nothing is left of the resync.
  */
 import { isOutOfSpace } from '../../wal/disk-error.ts';
-import { isStoreFull } from '../store/errors.ts';
+import { isWithoutRoom } from '../store/errors.ts';
 import type { GroupContext } from '../volume/group-context.ts';
 import type { GroupVolumes } from '../volume/group-volumes.ts';
 import { oldImageOf, type Stage } from './stage.ts';
@@ -49,7 +49,7 @@ async function endStage({ files, row }: Stage, options: MergeOptions): Promise<b
     });
     return true;
   } catch (error) {
-    if (!isStoreFull(error) && !isOutOfSpace(error)) throw error;
+    if (!isWithoutRoom(error)) throw error;
     return false;
   }
 }

@@ -1,4 +1,5 @@
 /** What can be wrong with a site's store; each says what to do about it. */
+import { isOutOfSpace } from '../../wal/disk-error.ts';
 import { CasemateError } from '../errors.ts';
 
 const restoreHint =
@@ -77,4 +78,9 @@ export function storeInUse(path: string, cause: unknown): CasemateError {
 /** SQLite found no room; its transaction was undone, and what was there is as good as before. */
 export function isStoreFull(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'SQLITE_FULL';
+}
+
+/** True if there is no room in the store, or on the disk: that passes when somebody makes some. */
+export function isWithoutRoom(error: unknown): boolean {
+  return isStoreFull(error) || isOutOfSpace(error);
 }

@@ -9,13 +9,12 @@
 import { join } from 'node:path';
 import type { GroupId } from '../../wal/frame.ts';
 import type { GroupContext } from './group-context.ts';
+import { asideName, setAside } from './set-aside.ts';
 
 type LeftFilesContext = Pick<GroupContext, 'dataDirectory' | 'disk' | 'event'> & {
   readonly store: Pick<GroupContext['store'], 'groups' | 'loadCheckpoints' | 'stage'>;
 };
 
-/** Files of removed groups are kept in this part of the data directory. */
-const asideName = 'removed';
 const filePattern = /^([0-9a-f]{32})-(\d+)\.(data|checksums)(\.stage)?$/;
 
 export async function sweepLeftFiles(context: LeftFilesContext): Promise<void> {
@@ -42,13 +41,6 @@ export async function sweepLeftFiles(context: LeftFilesContext): Promise<void> {
     }
   }
   if (isChanged) await disk.syncDirectory(dataDirectory);
-}
-
-async function setAside({ disk, dataDirectory }: LeftFilesContext, file: string): Promise<void> {
-  const aside = join(dataDirectory, asideName);
-  await disk.makeDirectory(aside);
-  await disk.rename(join(dataDirectory, file), join(aside, file));
-  await disk.syncDirectory(aside);
 }
 
 /** Numbers of volumes whose removal is in the checkpoint of their group, where that counts. */

@@ -4,7 +4,7 @@
  */
 import type { GroupConfig } from '../../replication/core/config.ts';
 import type { CoreEvent } from '../../replication/core/events.ts';
-import { ReplicationError } from '../../replication/errors.ts';
+import { isCancelled } from '../../replication/errors.ts';
 import type { Register } from '../../replication/register/register.ts';
 
 export interface RegisterTalkHost {
@@ -52,9 +52,4 @@ export class RegisterTalk {
       },
     );
   }
-}
-
-/** The register was closed, with the group or because the disk failed. */
-function isCancelled(error: unknown): boolean {
-  return error instanceof ReplicationError && error.code === 'ERR_REGISTER_CANCELLED';
 }
