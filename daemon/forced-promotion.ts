@@ -90,16 +90,8 @@ function warnings(
   return found;
 }
 
-/** The promotion of each group that is under way: a later one takes its place. */
-const underWay = new WeakMap<Group, Promotion>();
-
-interface Promotion {
-  readonly above: number;
-  /** Another one was asked for. */
-  replaced: boolean;
-  /** Ends it for who waits for it. */
-  readonly replace: () => void;
-}
+/** The last promotion of each group: the next one ends it. */
+const lastPromotion = new WeakMap<Group, AbortController>();
 
 /**
  * Makes this site primary of the group, in an epoch after `above`; gives the configuration that
@@ -111,47 +103,44 @@ export async function promoteByForce(
   group: Group,
   above = 0,
 ): Promise<GroupConfig> {
-  const before = underWay.get(group);
-  let replace = (): void => undefined;
-  const replaced = new Promise<never>((_, reject) => {
-    replace = () => reject(configChanged(group));
+  lastPromotion.get(group)?.abort();
+  const promotion = new AbortController();
+  lastPromotion.set(group, promotion);
+  const replaced = promotion.signal;
+  const end = new Promise<never>((_, reject) => {
+    replaced.addEventListener('abort', () => reject(configChanged(group)), { once: true });
   });
-  const promotion: Promotion = { above, replaced: false, replace };
-  underWay.set(group, promotion);
-  if (before !== undefined) before.replaced = true;
-  before?.replace();
   group.tell({ kind: 'forcing' });
   try {
-    const config = await Promise.race([promote(host, group, promotion), replaced]);
+    const config = await Promise.race([promote(host, group, above, replaced), end]);
     group.tell({ kind: 'forced', config });
     return config;
   } catch (error) {
-    if (!promotion.replaced) group.tell({ kind: 'notForced' });
+    if (!replaced.aborted) group.tell({ kind: 'notForced' });
     throw error;
-  } finally {
-    if (!promotion.replaced) underWay.delete(group);
   }
 }
 
 async function promote(
   host: ForcedPromotionHost,
   group: Group,
-  promotion: Promotion,
+  above: number,
+  replaced: AbortSignal,
 ): Promise<GroupConfig> {
   // A copy that is not complete can't be promoted; the old image under it can.
   await group.resync.abandon();
-  return await decideForced(host, group, promotion);
+  return await decideForced(host, group, above, replaced);
 }
 
 async function decideForced(
   host: ForcedPromotionHost,
   group: Group,
-  promotion: Promotion,
+  above: number,
+  replaced: AbortSignal,
 ): Promise<GroupConfig> {
   const { register } = group;
-  const { above } = promotion;
   const current = await valueOfQuorum(host, group);
-  if (promotion.replaced) throw configChanged(group);
+  if (replaced.aborted) throw configChanged(group);
   if (current?.removed === true || group.view.config?.removed === true) throw removed(group);
   const isNewest = ({ epoch }: GroupConfig): boolean => (group.view.config?.epoch ?? 0) < epoch;
   const fields = { primary: host.storeId, inSync: [host.storeId], forced: group.view.end };
@@ -162,7 +151,7 @@ async function decideForced(
       promoted: ({ epoch, acceptors }) =>
         host.newConfig({ ...fields, epoch: epoch + 1, acceptors }),
       isNewest,
-      isOver: () => promotion.replaced || (!peerConnected && host.peerConnected),
+      isOver: () => replaced.aborted || (!peerConnected && host.peerConnected),
     });
     if (won === undefined) throw configChanged(group);
     return won;
