@@ -88,8 +88,7 @@ export class Operations {
       return this.find(name).volume;
     }
     this.#needPeer(`creating volume "${name}"`);
-    await this.#host.needFileSize(sizeBytes);
-    await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
+    await this.#needBothToHold(name, sizeBytes, false);
     const onPeerLoss = request.onPeerLoss ?? this.#host.defaults.onPeerLoss;
     const preferredSite =
       onPeerLoss === 'preferred'
@@ -123,8 +122,7 @@ export class Operations {
     if (sizeBytes === volume.sizeBytes) return volume;
     this.checkNewVolume(name, sizeBytes, true);
     this.#needPeer(`growing volume "${name}"`);
-    await this.#host.needFileSize(sizeBytes);
-    await this.#host.call('volumeCheck', { name, sizeBytes, grows: true });
+    await this.#needBothToHold(name, sizeBytes, true);
     if (!group.view.reigning) {
       await this.#relay(by, group, { action: 'resize', name, sizeBytes, group: null });
     } else {
@@ -254,6 +252,11 @@ export class Operations {
     );
   }
 
+  async #needBothToHold(name: string, sizeBytes: number, grows: boolean): Promise<void> {
+    await this.#host.needFileSize(sizeBytes);
+    await this.#host.call('volumeCheck', { name, sizeBytes, grows });
+  }
+
   /** The peer asks whether this site could hold such a volume; throws if not. */
   async checkForPeer(name: string, sizeBytes: number, grows: boolean): Promise<void> {
     this.checkNewVolume(name, sizeBytes, grows);
@@ -331,9 +334,8 @@ export class Operations {
 
   async #addVolume(group: Group, name: string, sizeBytes: number, by: AskedBy): Promise<void> {
     this.#needPeer(`creating volume "${name}"`);
-    await this.#host.needFileSize(sizeBytes);
-    // A peer that asks for it has claimed the name there.
-    if (by === 'operator') await this.#host.call('volumeCheck', { name, sizeBytes, grows: false });
+    // A peer that asks for it has claimed the name there, and has asked here whether it fits.
+    if (by === 'operator') await this.#needBothToHold(name, sizeBytes, false);
     if (group.view.reigning) {
       await this.#inTurn(group, async () => {
         this.#needServing(group);
