@@ -27,6 +27,12 @@ export interface PeerSenderHost {
 /** Read from the log at once; about twice as much may be sent and not yet acknowledged. */
 const catchUpBytes = 1024 * 1024;
 
+/** A frame with what it counts for in the limits, looked at once. */
+interface WeighedFrame {
+  readonly frame: Frame;
+  readonly weightBytes: number;
+}
+
 export class PeerSender {
   readonly #host: PeerSenderHost;
   readonly #windowBytesMax: number;
@@ -36,7 +42,7 @@ export class PeerSender {
   #end = 0;
   #reading = false;
   /** Newest frames, kept while a session is open and bounded by the window. */
-  readonly #tail = new Queue<{ readonly frame: Frame; readonly weightBytes: number }>();
+  readonly #tail = new Queue<WeighedFrame>();
   #tailBytes = 0;
   /** Sent and not yet acknowledged. */
   readonly #unacknowledged = new Queue<{ lastSequence: number; weightBytes: number }>();
@@ -118,9 +124,9 @@ export class PeerSender {
   }
 
   #keep(frame: Frame): void {
-    const weightBytes = frameWeightBytes(frame);
-    this.#tail.push({ frame, weightBytes });
-    this.#tailBytes += weightBytes;
+    const weighed = weigh(frame);
+    this.#tail.push(weighed);
+    this.#tailBytes += weighed.weightBytes;
     while (this.#tailBytes > this.#windowBytesMax && this.#tail.length > 1) {
       this.#tailBytes -= this.#tail.shift()?.weightBytes ?? 0;
     }
@@ -139,7 +145,7 @@ export class PeerSender {
     }
   }
 
-  #nextInMemory(): Frame | undefined {
+  #nextInMemory(): WeighedFrame | undefined {
     for (;;) {
       const kept = this.#tail.peek();
       if (kept === undefined) return undefined;
@@ -147,14 +153,13 @@ export class PeerSender {
       if (frame.firstSequence > this.#cursor.sequence + 1) return undefined;
       this.#tail.shift();
       this.#tailBytes -= weightBytes;
-      if (frame.firstSequence === this.#cursor.sequence + 1) return frame;
+      if (frame.firstSequence === this.#cursor.sequence + 1) return kept;
     }
   }
 
-  #send(session: number, frame: Frame): void {
+  #send(session: number, { frame, weightBytes }: WeighedFrame): void {
     const number = this.#host.nextNumber();
     this.#cursor = { sequence: frame.lastSequence, digest: frame.digestAfter };
-    const weightBytes = frameWeightBytes(frame);
     this.#unacknowledged.push({ lastSequence: frame.lastSequence, weightBytes });
     this.#unacknowledgedBytes += weightBytes;
     this.#host.sendFrame(session, number, frame);
@@ -172,7 +177,8 @@ export class PeerSender {
             // Few bytes of log can be much for the peer to do: the rest is read again when it has.
             if (this.#unacknowledgedBytes >= 2 * this.#catchUpBytes) break;
             // The frames in memory may have caught up with the reading.
-            if (frame.firstSequence === this.#cursor.sequence + 1) this.#send(session, frame);
+            if (frame.firstSequence === this.#cursor.sequence + 1)
+              this.#send(session, weigh(frame));
           }
           // Nothing durable yet after the cursor: the next frame formed or acknowledged goes on.
           if (frames.length === 0) return;
@@ -190,4 +196,8 @@ export class PeerSender {
       },
     );
   }
+}
+
+function weigh(frame: Frame): WeighedFrame {
+  return { frame, weightBytes: frameWeightBytes(frame) };
 }
