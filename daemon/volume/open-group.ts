@@ -11,7 +11,6 @@ import { StoreClosedError } from '../../wal/data-errors.ts';
 import { isOutOfSpace } from '../../wal/disk-error.ts';
 import { emptyHistoryDigest, type Frame, type HistoryPoint, recordKind } from '../../wal/frame.ts';
 import type { RecoveredLogGroup } from '../../wal/group-recovery.ts';
-import { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import { fullDiskRetryMs, VolumeStore, type VolumeStoreOptions } from '../../wal/volume-store.ts';
 import { GroupResync } from '../resync/group-resync.ts';
 import type { StoredCheckpoint, StoredGroup } from '../store/site-store.ts';
@@ -22,7 +21,7 @@ import type { GroupContext } from './group-context.ts';
 import { GroupVolumes, type GroupVolumesHost } from './group-volumes.ts';
 import { fetchBlocks, HealingEvents } from './peer-blocks.ts';
 import { parseConfig } from './record-payloads.ts';
-import { Volume, type VolumeCounters, type VolumeHost } from './volume.ts';
+import { newCounters, Volume, type VolumeHost } from './volume.ts';
 
 /** How much of the log is read at once while it is replayed. */
 const replayBytes = 16 * 1024 * 1024;
@@ -329,16 +328,5 @@ function lateHost(
     },
     whenRoom: (resume) => (group() ?? context.memory).whenRoom(resume),
     nowMs: () => context.nowMs(),
-  };
-}
-
-function newCounters(): VolumeCounters {
-  return {
-    operations: { read: 0, write: 0, writeZeroes: 0, trim: 0, flush: 0 },
-    readBytes: 0,
-    writtenBytes: 0,
-    errors: 0,
-    readLatency: new LatencyHistogram(),
-    writeLatency: new LatencyHistogram(),
   };
 }

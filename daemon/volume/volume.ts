@@ -3,7 +3,7 @@
  * store if this site may serve reads now; everything else goes to the group's request desk.
  */
 import { StoreClosedError } from '../../wal/data-errors.ts';
-import type { LatencyHistogram } from '../../wal/latency-histogram.ts';
+import { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import type { VolumeStore } from '../../wal/volume-store.ts';
 import type { BlockDevice, BlockRequest } from '../nbd/block-device.ts';
 
@@ -15,6 +15,18 @@ export interface VolumeCounters {
   errors: number;
   readonly readLatency: LatencyHistogram;
   readonly writeLatency: LatencyHistogram;
+}
+
+/** All zero. */
+export function newCounters(): VolumeCounters {
+  return {
+    operations: { read: 0, write: 0, writeZeroes: 0, trim: 0, flush: 0 },
+    readBytes: 0,
+    writtenBytes: 0,
+    errors: 0,
+    readLatency: new LatencyHistogram(),
+    writeLatency: new LatencyHistogram(),
+  };
 }
 
 /** What a volume needs of its group. */

@@ -6,13 +6,13 @@ import t from 'tap';
 import { type BlockRequest, blockError } from '../../daemon/nbd/block-device.ts';
 import { PassOnWindow } from '../../daemon/volume/passed-on.ts';
 import { RequestDesk } from '../../daemon/volume/request-desk.ts';
-import { Volume } from '../../daemon/volume/volume.ts';
+import type { Volume } from '../../daemon/volume/volume.ts';
 import type { ForwardReply, ForwardRequest } from '../../replication/link/forward-format.ts';
 import { checksumPieces } from '../../wal/checksum.ts';
 import { type Frame, type LogRecord, recordKind } from '../../wal/frame.ts';
 import { encodeFrame } from '../../wal/frame-format.ts';
-import { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import type { VolumeStore } from '../../wal/volume-store.ts';
+import { idleVolume } from '../support/idle-volume.ts';
 
 const boot = 5n;
 const writeBytes = 4096;
@@ -113,29 +113,9 @@ class Standby {
 }
 
 function makeVolume(): Volume {
-  return new Volume({
-    number: 1,
-    name: 'blocks',
-    sizeBytes: 1024 * 1024,
-    // Nothing is read or written here: the primary does it all.
-    store: {} as unknown as VolumeStore,
-    host: {
-      groupName: 'blocks',
-      mayRead: () => false,
-      submit: () => undefined,
-      congested: false,
-      whenRoom: () => undefined,
-      nowMs: () => 0,
-    },
-    counters: {
-      operations: { read: 0, write: 0, writeZeroes: 0, trim: 0, flush: 0 },
-      readBytes: 0,
-      writtenBytes: 0,
-      errors: 0,
-      readLatency: new LatencyHistogram(),
-      writeLatency: new LatencyHistogram(),
-    },
-  });
+  // Nothing is read or written here: the primary does it all.
+  const store = {} as unknown as VolumeStore;
+  return idleVolume({ volume: 1, name: 'blocks', sizeBytes: 1024 * 1024 }, store, false);
 }
 
 /** A frame of the primary that holds what was passed on to it. */

@@ -7,6 +7,7 @@ import t from 'tap';
 import type { BlockRequest } from '../../daemon/nbd/block-device.ts';
 import { FramesInFlight } from '../../daemon/volume/frames-in-flight.ts';
 import { PeerSender } from '../../daemon/volume/peer-sender.ts';
+import { newCounters } from '../../daemon/volume/volume.ts';
 import { splitRequest, zeroedBytesMax } from '../../daemon/volume/write-request.ts';
 import { planWave } from '../../wal/data-apply-plan.ts';
 import {
@@ -16,7 +17,6 @@ import {
   recordOverheadBytes,
 } from '../../wal/frame.ts';
 import { encodeFrame } from '../../wal/frame-format.ts';
-import { LatencyHistogram } from '../../wal/latency-histogram.ts';
 import { PendingRecords } from '../../wal/pending-records.ts';
 import { VolumeStore } from '../../wal/volume-store.ts';
 import { SeededRandom } from '../simulation/seeded-random.ts';
@@ -117,17 +117,7 @@ t.test('a wave holds little more than its limit, and takes a huge record by itse
 });
 
 t.test('a request for many zeroes becomes records of few', async (t) => {
-  const volume = {
-    number: 1,
-    counters: {
-      operations: { read: 0, write: 0, writeZeroes: 0, trim: 0, flush: 0 },
-      readBytes: 0,
-      writtenBytes: 0,
-      errors: 0,
-      readLatency: new LatencyHistogram(),
-      writeLatency: new LatencyHistogram(),
-    },
-  };
+  const volume = { number: 1, counters: newCounters() };
   const answers: number[] = [];
   const request = (fields: Partial<BlockRequest>): BlockRequest => ({
     command: 'writeZeroes',
